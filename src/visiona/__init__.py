@@ -1,0 +1,1 @@
+"""Visiona: personal AI clones, trained on your own photos, private by construction."""

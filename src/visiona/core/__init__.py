@@ -1,0 +1,1 @@
+"""What every room may rely on: clock, ids, errors and the open-transaction guard."""
