@@ -4,7 +4,7 @@ A network call inside a transaction holds row locks and a connection for as long
 likes. `db` marks the current task while a transaction is open; adapters ask before they call.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -16,7 +16,7 @@ class TransactionOpenError(RuntimeError):
 
 
 @contextmanager
-def transaction_marker() -> Iterator[None]:
+def transaction_marker() -> Generator[None]:
     """Mark this task as holding a transaction for the length of the block."""
     token = _open.set(True)
     try:

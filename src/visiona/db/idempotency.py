@@ -1,0 +1,70 @@
+"""`Idempotency-Key`: the same key with the same body spends once and answers the same result.
+
+The key is claimed in the transaction that commits the intent: a failed request leaves no trace and
+may be repeated; a concurrent twin waits for the first to commit and then finds its result.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from visiona.core.errors import Invalid
+from visiona.db.pool import Connection, fetch_value
+
+MAX_KEY_LENGTH = 255
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """A client's key for one `operation`, with the body it came with."""
+
+    key: str
+    operation: str
+    body: Any
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.key) <= MAX_KEY_LENGTH:
+            raise Invalid("invalid_idempotency_key", "Idempotency-Key must be 1 to 255 characters long.")
+
+    def digest(self) -> bytes:
+        canonical = json.dumps([self.operation, self.body], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).digest()
+
+
+async def claim(connection: Connection, user_id: int, key: IdempotencyKey | None) -> int | None:
+    """Claim the key, or answer the id of the result that it already has.
+
+    Raises `Invalid` (`idempotency_key_reused`) when the key came with another body before.
+    """
+    if key is None:
+        return None
+    fresh = await fetch_value(
+        connection,
+        """insert into idempotency_keys (user_id, key, operation, request_hash)
+           values (%s, %s, %s, %s) on conflict (user_id, key) do nothing returning true""",
+        [user_id, key.key, key.operation, key.digest()],
+    )
+    if fresh:
+        return None
+    row = await (
+        await connection.execute(
+            "select request_hash, result_id from idempotency_keys where user_id = %s and key = %s",
+            [user_id, key.key],
+        )
+    ).fetchone()
+    if row is None or row[0] != key.digest():
+        raise Invalid(
+            "idempotency_key_reused",
+            "This Idempotency-Key was used for another request. Send a new key with a new request.",
+        )
+    return row[1]
+
+
+async def record(connection: Connection, user_id: int, key: IdempotencyKey | None, result_id: int) -> None:
+    """Tie the claimed key to what was made."""
+    if key is not None:
+        await connection.execute(
+            "update idempotency_keys set result_id = %s where user_id = %s and key = %s",
+            [result_id, user_id, key.key],
+        )

@@ -1,0 +1,43 @@
+-- Procrastinate's tables hold ids, never personal data. The worker owns the queue; the application
+-- role can add a job through one function and can see nothing.
+
+grant usage on schema procrastinate to visiona_worker;
+grant select, insert, update, delete on all tables in schema procrastinate to visiona_worker;
+grant usage on all sequences in schema procrastinate to visiona_worker;
+grant execute on all functions in schema procrastinate to visiona_worker;
+revoke execute on all functions in schema procrastinate from public;
+
+do $$
+declare
+  name text;
+begin
+  for name in select tablename from pg_tables where schemaname = 'procrastinate' loop
+    execute format('alter table procrastinate.%I enable row level security', name);
+    execute format('alter table procrastinate.%I force row level security', name);
+    execute format(
+      'create policy worker on procrastinate.%I for all to visiona_worker using (true) with check (true)',
+      name);
+  end loop;
+end $$;
+
+-- Insert a job in the caller's transaction. Null when one with the same queueing lock already waits.
+create function visiona.enqueue(
+  task text, args jsonb, queue text, queueing_lock text, scheduled_at timestamptz, priority integer)
+  returns bigint
+  language plpgsql security definer
+  set search_path = procrastinate, pg_temp
+as $$
+begin
+  return (procrastinate_defer_jobs_v1(array[
+    row(queue, task, priority, null, queueing_lock, args, scheduled_at)::procrastinate_job_to_defer_v1
+  ]))[1];
+exception when unique_violation then
+  return null;
+end $$;
+
+grant create on schema visiona to visiona_worker;
+alter function visiona.enqueue(text, jsonb, text, text, timestamptz, integer) owner to visiona_worker;
+revoke create on schema visiona from visiona_worker;
+revoke execute on function visiona.enqueue(text, jsonb, text, text, timestamptz, integer) from public;
+grant execute on function visiona.enqueue(text, jsonb, text, text, timestamptz, integer)
+  to visiona_app, visiona_worker;

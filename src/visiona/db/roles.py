@@ -1,0 +1,48 @@
+"""The database roles, and how one owner URL is enough to reach all of them.
+
+None is a superuser, none bypasses row-level security, and none that runs requests or jobs owns a
+table. The passwords of the two login roles come from their own URLs, or are derived from the secret
+key, so that a self-hoster configures one URL only.
+"""
+
+import base64
+import hashlib
+import hmac
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+
+OWNER_ROLE = "visiona_owner"
+APP_ROLE = "visiona_app"
+WORKER_ROLE = "visiona_worker"
+AUTH_ROLE = "visiona_auth"
+
+
+@dataclass(frozen=True, slots=True)
+class RolePasswords:
+    app: str
+    worker: str
+
+
+def derived_password(secret_key: bytes, role: str) -> str:
+    digest = hmac.new(secret_key, f"database-role:{role}".encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def url_for_role(owner_url: str, role: str, password: str) -> str:
+    """The same server and database as `owner_url`, as another role.
+
+    A pooler's tenant suffix (`postgres.<project>`) is kept.
+    """
+    parts = urlsplit(owner_url)
+    owner = unquote(parts.username or "")
+    tenant = owner.partition(".")[2]
+    user = f"{role}.{tenant}" if tenant else role
+    host = parts.netloc.rpartition("@")[2]
+    query = [(key, value) for key, value in parse_qsl(parts.query) if key not in {"user", "password"}]
+    netloc = f"{quote(user, safe='.')}:{quote(password, safe='')}@{host}"
+    return urlunsplit((parts.scheme, netloc, parts.path, urlencode(query, safe="/"), parts.fragment))
+
+
+def password_in(url: str) -> str:
+    """The password that a URL carries, or an empty string."""
+    return unquote(urlsplit(url).password or "")
