@@ -1,0 +1,139 @@
+"""Fixtures that every room's tests share.
+
+The database is the real PostgreSQL: one embedded server for the whole test session, in a folder of
+its own, so that test runs side by side never meet. Tests connect as the roles that production uses;
+only `owner_url` sees every row. Nothing is truncated between tests: each makes its own people with
+`make_user` and looks at their rows only. A test that needs a database to itself (a running worker,
+for one, takes everybody's jobs) asks for `own_database_url`.
+"""
+
+import tempfile
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from visiona.db.actor import Anonymous, UserActor
+from visiona.db.embedded import embedded_server
+from visiona.db.migrate import migrate
+from visiona.db.pool import Database, fetch_value
+from visiona.db.roles import APP_ROLE, WORKER_ROLE, RolePasswords, url_for_role
+
+ROLE_PASSWORDS = RolePasswords(app="app-password", worker="worker-password")
+TEMPLATE = "visiona_template"
+
+MakeUser = Callable[..., Awaitable[UserActor]]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Generator[str]:
+    """The URL of the server's maintenance database, as superuser. Its contents are throw-away."""
+    with (
+        tempfile.TemporaryDirectory(prefix="visiona-test-", ignore_cleanup_errors=True) as folder,
+        embedded_server(Path(folder) / "postgres") as url,
+    ):
+        with psycopg.connect(url, autocommit=True) as connection:
+            for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+                connection.execute(f"alter system set {setting} = off")
+            connection.execute("select pg_reload_conf()")
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: str) -> str:
+    """The name of a migrated database that nobody connects to, so that it can be copied."""
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"create database {TEMPLATE}")
+    migrate(_with_database(postgres, TEMPLATE), ROLE_PASSWORDS)
+    return TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def owner_url(postgres: str, migrated_template: str) -> Generator[str]:
+    """The shared migrated database as superuser: for looking behind row-level security."""
+    with _copied_database(postgres, migrated_template) as url:
+        yield url
+
+
+@pytest.fixture
+def own_database_url(postgres: str, migrated_template: str) -> Generator[str]:
+    """A migrated database for this test alone, as superuser (see `url_for_role` for the others)."""
+    with _copied_database(postgres, migrated_template) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def app_url(owner_url: str) -> str:
+    return url_for_role(owner_url, APP_ROLE, ROLE_PASSWORDS.app)
+
+
+@pytest.fixture(scope="session")
+def worker_url(owner_url: str) -> str:
+    return url_for_role(owner_url, WORKER_ROLE, ROLE_PASSWORDS.worker)
+
+
+@pytest.fixture(scope="session")
+async def database(app_url: str) -> AsyncGenerator[Database]:
+    """Visiona's database as the application role, row-level security applying."""
+    async with _opened(app_url) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+async def worker_database(worker_url: str) -> AsyncGenerator[Database]:
+    """The same database as the worker's role."""
+    async with _opened(worker_url) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def make_user(database: Database) -> MakeUser:
+    """`await make_user()` answers the actor of a fresh person; `email=` chooses their address.
+
+    They cannot log in: their password hash is none. See `tests/accounts` for those who can.
+    """
+
+    async def make(*, email: str | None = None) -> UserActor:
+        subject = f"user_{uuid.uuid4().hex}"
+        async with database.transaction(Anonymous()) as connection:
+            user_id = await fetch_value(
+                connection,
+                "select visiona.sign_up(%s, %s, %s)",
+                [subject, email or f"{subject}@example.com", "no hash"],
+            )
+        return UserActor(user_id, subject)
+
+    return make
+
+
+@asynccontextmanager
+async def _opened(url: str) -> AsyncGenerator[Database]:
+    # The pool belongs to the loop it was opened in; fixtures and tests share the session's loop.
+    database = Database(url)
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@contextmanager
+def _copied_database(server_url: str, template: str) -> Generator[str]:
+    name = f"visiona_{uuid.uuid4().hex}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
+        )
+        try:
+            yield _with_database(server_url, name)
+        finally:
+            connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+def _with_database(url: str, name: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
