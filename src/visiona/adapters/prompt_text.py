@@ -1,0 +1,134 @@
+"""From whatever a model wrote to a prompt that is safe to keep and to send: pure functions.
+
+A model may add labels, markdown or advice, forget the trigger word, run on for pages, or have been
+talked into repeating its instructions. None of that is an error of the person who asked, so it is
+repaired where it can be, and refused as unusable where it cannot.
+"""
+
+import re
+import unicodedata
+from typing import Final
+
+from visiona.adapters.prompt_brief import CANARY, INSTRUCTIONS, UnusableAnswerError
+
+MAX_LENGTH: Final = 1_200
+_READ_LIMIT: Final = 8_000
+"""An answer of megabytes is not worth reading to its end."""
+_LEAK_WORDS: Final = 8
+
+# These read lines whose runs of spaces are collapsed, and never more than two line ends in a row:
+# none of them takes more than linear time, whatever a model was talked into writing.
+_FENCED = re.compile(r"``` ?\w* ?\n(?P<inside>.*?)(?:\n ?```|\Z)", re.DOTALL)
+_NOUN = r"(?:prompt|version|description|rewrite|text)"
+_LABEL = re.compile(
+    r"\A\W*(?:(?:sure|certainly|of course|absolutely|okay|ok|great)(?: thing)?\W+)?"
+    rf"(?:(?:here|below|this)(?:['\u2019]s| is| are)\b[^:\n]{{0,80}}\b{_NOUN}\b[^:\n]{{0,40}}:"
+    r"|(?:(?:your|the|my)\s+)?(?:(?:enhanced|improved|rewritten|revised|optimi[sz]ed|final|new|image|flux)\s+)*"
+    rf"{_NOUN}\s*:)[\s*]*",
+    re.IGNORECASE,
+)
+_CHATTER = re.compile(
+    r"\n\n(?:let me know|feel free|i hope|hope (?:this|that)|would you like|note:).*\Z",
+    re.IGNORECASE | re.DOTALL,
+)
+_BLANK_LINES = re.compile(r"\n{3,}")
+_LINE_MARK = re.compile(r"^(?:#{1,6}|>|[-+*•]|\d{1,2}[.)]) ", re.MULTILINE)
+_LINK = re.compile(r"!?\[([^\[\]\n]{0,200})\]\([^()\n]{0,500}\)")
+_EMPHASIS: Final = str.maketrans("", "", "*`")
+_QUOTES: Final = {
+    '"': '"',
+    "'": "'",
+    "\u2018": "\u2019",
+    "\u201c": "\u201d",
+    "\u201e": "\u201c",
+    "«": "»",
+}
+_WORD = re.compile(r"\w+")
+
+
+def usable_prompt(answer: str, trigger_word: str) -> str:
+    """The answer as one clean paragraph of at most `MAX_LENGTH` that has the trigger word in it.
+
+    Raises `UnusableAnswerError` for an answer that says nothing, or one that repeats the instructions.
+    """
+    text = clean(answer)
+    if leaks_instructions(text):
+        raise UnusableAnswerError("the answer repeats the instructions")
+    prompt = with_trigger_word(text, trigger_word)
+    if not any(character.isalpha() for character in prompt.replace(trigger_word, "")):
+        raise UnusableAnswerError("the answer has no words beside the trigger word")
+    return prompt
+
+
+def clean(answer: str) -> str:
+    """One line of visible characters in NFC, without the wrapping that models like to add."""
+    lines = visible(answer[:_READ_LIMIT]).split("\n")
+    text = _BLANK_LINES.sub("\n\n", "\n".join(" ".join(line.split()) for line in lines)).strip()
+    fenced = _FENCED.search(text)
+    if fenced and fenced["inside"].strip():
+        text = fenced["inside"]
+    while (label := _LABEL.match(text)) is not None:
+        text = text[label.end() :]
+    text = _LINE_MARK.sub("", _CHATTER.sub("", text))
+    text = _LINK.sub(r"\1", text).translate(_EMPHASIS)
+    return unicodedata.normalize("NFC", unquoted(" ".join(text.split())))
+
+
+def visible(text: str) -> str:
+    """`text` without control, format (bidi, zero-width), surrogate, private and unassigned characters.
+
+    Line ends stay line ends, and every other kind of space becomes a plain one.
+    """
+    return unicodedata.normalize("NFC", "".join(map(_visible_character, text)))
+
+
+def _visible_character(character: str) -> str:
+    if character in "\n\u2028\u2029":
+        return "\n"
+    if character.isspace():
+        return " "
+    return "" if unicodedata.category(character).startswith("C") else character
+
+
+def unquoted(text: str) -> str:
+    """`text` without quotation marks that enclose all of it."""
+    while len(text) > 1 and _QUOTES.get(text[0]) == text[-1] and text[0] not in text[1:-1]:
+        text = text[1:-1].strip()
+    return text
+
+
+def leaks_instructions(text: str) -> bool:
+    """Whether `text` has the canary, or eight words in a row, from the instructions."""
+    return CANARY in text.casefold() or not _INSTRUCTION_RUNS.isdisjoint(_runs(text))
+
+
+def _runs(text: str) -> frozenset[tuple[str, ...]]:
+    words = _WORD.findall(text.casefold())
+    return frozenset(tuple(words[i : i + _LEAK_WORDS]) for i in range(len(words) - _LEAK_WORDS + 1))
+
+
+_INSTRUCTION_RUNS: Final = _runs(INSTRUCTIONS)
+
+
+def with_trigger_word(text: str, trigger_word: str) -> str:
+    """`text`, at most `MAX_LENGTH` long, with the trigger word in it as a word, exactly as spelled.
+
+    Without that word the image model does not draw the person at all. A model that only changed its
+    case is corrected in place; one that left it out gets it back in front.
+    """
+    word = rf"(?<!\w){re.escape(trigger_word)}(?!\w)"
+    kept = shortened(text, MAX_LENGTH)
+    if re.search(word, kept):
+        return kept
+    recased, changes = re.subn(word, lambda _: trigger_word, kept, count=1, flags=re.IGNORECASE)
+    if changes and len(recased) <= MAX_LENGTH:
+        return recased
+    return shortened(f"{trigger_word}, {text}", MAX_LENGTH)
+
+
+def shortened(text: str, limit: int) -> str:
+    """`text`, cut after a whole word, or inside one that is longer than the limit by itself."""
+    if len(text) <= limit:
+        return text
+    head, _, _ = text[: limit + 1].rpartition(" ")
+    return (head or text[:limit]).rstrip(" ,;:-\u2013\u2014")
