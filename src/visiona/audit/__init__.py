@@ -1,0 +1,1 @@
+"""Append-only audit rows: what an account did, and when."""
