@@ -1,0 +1,61 @@
+"""The `visiona` command: the person's commands, which speak HTTP to a server, and the operator's."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from visiona.entrypoints.cli import account, gallery, generate, models, operator, photos
+from visiona.entrypoints.cli.errors import CommandFailed
+from visiona.entrypoints.cli.options import remember_server
+from visiona.entrypoints.cli.output import fail
+from visiona.entrypoints.cli.servers import DEFAULT_SERVER
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 - slow, and seldom asked for
+
+        typer.echo(f"visiona {version('visiona')}")
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its status; `arguments` are the process's own by default."""
+    try:
+        build_app()(args=arguments, prog_name="visiona")
+    except CommandFailed as failure:
+        fail(failure)
+        sys.exit(failure.exit_status)
+
+
+def build_app() -> typer.Typer:
+    app = typer.Typer(
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        # Typer's own tracebacks would print local variables: passwords and tokens are among them.
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_visiona)
+    for commands in (account, photos, models, generate, gallery, operator):
+        commands.register(app)
+    return app
+
+
+def _visiona(
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            metavar="URL",
+            callback=remember_server,
+            show_default=False,
+            help=f"The server of your commands; else VISIONA_SERVER, else {DEFAULT_SERVER}.",
+        ),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and exit.")
+    ] = False,
+) -> None:
+    """Visiona: personal AI clones, trained on your own photos, in private."""

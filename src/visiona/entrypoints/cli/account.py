@@ -1,0 +1,95 @@
+"""Signing up, in and out, and who one is."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import RenderableType
+from rich.progress_bar import ProgressBar
+
+from visiona.entrypoints.cli.answers import Usage, User
+from visiona.entrypoints.cli.connection import connect
+from visiona.entrypoints.cli.options import AsJson, Server
+from visiona.entrypoints.cli.output import cell, note, print_json, print_table, say, time_cell
+
+Email = Annotated[str | None, typer.Option("--email", help="The address of your account; else it is asked.")]
+PasswordStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from standard input, for scripts.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    for command in (signup, login, logout, me):
+        app.command(rich_help_panel="Your account")(command)
+
+
+def signup(server: Server, email: Email = None, password_stdin: PasswordStdin = False) -> None:
+    """Make an account, and sign in to it."""
+    address, password = _credentials(email, password_stdin=password_stdin, confirm=True)
+    _sign_in(server, "/api/auth/signup", address, password)
+
+
+def login(server: Server, email: Email = None, password_stdin: PasswordStdin = False) -> None:
+    """Sign in; the session is kept for the commands that follow."""
+    address, password = _credentials(email, password_stdin=password_stdin, confirm=False)
+    _sign_in(server, "/api/auth/login", address, password)
+
+
+def logout(server: Server) -> None:
+    """Sign out: the session is forgotten here and revoked at the server."""
+    with connect(server) as client:
+        session = client.sign_out()
+    if session is None:
+        note(f"You were not signed in at {server}.")
+    else:
+        say(f"Signed out {session.email} at {server}.")
+
+
+def me(server: Server, as_json: AsJson = False) -> None:
+    """Show who is signed in, the plan, and what is left of its quota."""
+    with connect(server) as client:
+        answer = client.get("/api/auth/me")
+    if as_json:
+        print_json(answer.body)
+    else:
+        _show(server, answer.read(User))
+
+
+def _credentials(email: str | None, *, password_stdin: bool, confirm: bool) -> tuple[str, str]:
+    interactive = sys.stdin.isatty()
+    if email is None and (password_stdin or not interactive):
+        raise typer.BadParameter("needed where nobody can be asked", param_hint="--email")
+    if not password_stdin and not interactive:
+        raise typer.BadParameter("needed where nobody can be asked", param_hint="--password-stdin")
+    address = email or str(typer.prompt("Email", err=True))
+    if password_stdin:
+        return address, sys.stdin.readline().rstrip("\r\n")
+    return address, str(typer.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True))
+
+
+def _sign_in(server: str, path: str, email: str, password: str) -> None:
+    with connect(server) as client:
+        user = client.sign_in(path, email, password)
+    say(f"Signed in as {user.email} at {server}.", "green")
+    if os.environ.get("VISIONA_TOKEN"):
+        note("VISIONA_TOKEN is set: commands use it instead of this session.", "yellow")
+
+
+def _show(server: str, user: User) -> None:
+    say(f"{user.email}", "bold")
+    rows = [[cell("Server", "dim"), cell(server)], [cell("Plan", "dim"), cell(user.plan)]]
+    if user.quota is not None:
+        rows.append([cell("Until", "dim"), time_cell(user.quota.period_end)])
+    print_table(["", ""], rows)
+    if user.quota is not None:
+        print_table(
+            ["", "", ""],
+            [_usage_row("Images", user.quota.images), _usage_row("Clones", user.quota.clones)],
+        )
+
+
+def _usage_row(name: str, usage: Usage) -> tuple[RenderableType, ...]:
+    said = f"{usage.used} of {usage.limit}" if usage.limit is not None else f"{usage.used}, no limit"
+    bar = ProgressBar(total=usage.limit or 1, completed=usage.used, width=24)
+    return (cell(name, "dim"), bar, cell(said))

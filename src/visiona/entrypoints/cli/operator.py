@@ -1,0 +1,7 @@
+"""The operator's commands: running, migrating and looking after a Visiona server."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the operator's commands to `app`."""
