@@ -69,8 +69,10 @@ create policy auth_all on users for all to visiona_auth using (true) with check 
 create policy auth_all on credentials for all to visiona_auth using (true) with check (true);
 
 create policy own_read on sessions for select to visiona_app using (user_id = (select visiona.uid()));
+-- A revoked session is no row to update: it stays revoked.
 create policy own_revoke on sessions for update to visiona_app
-  using (user_id = (select visiona.uid())) with check (user_id = (select visiona.uid()));
+  using (user_id = (select visiona.uid()) and revoked_at is null)
+  with check (user_id = (select visiona.uid()));
 create policy auth_all on sessions for all to visiona_auth using (true) with check (true);
 create policy system_purge_read on sessions for select to visiona_worker
   using ((select visiona.is_system()));
@@ -86,6 +88,7 @@ create policy own_read on audit_logs for select to visiona_app, visiona_worker
 create policy system_append on audit_logs for insert to visiona_worker
   with check ((select visiona.is_system()));
 create policy system_read on audit_logs for select to visiona_worker using ((select visiona.is_system()));
+create policy auth_append on audit_logs for insert to visiona_auth with check (action = 'account.created');
 
 grant select on users to visiona_app, visiona_worker;
 grant update (status) on users to visiona_worker;
@@ -93,6 +96,7 @@ grant select, insert, update, delete on users, credentials, sessions, sign_in_at
 grant select, update (revoked_at, last_seen_at) on sessions to visiona_app;
 grant select, delete on sessions to visiona_worker;
 grant select, insert on audit_logs to visiona_app, visiona_worker;
+grant insert on audit_logs to visiona_auth;
 
 -- What must happen before anybody is known. Each function does one thing for one key, so that the
 -- application role can sign people in without being able to read their rows.
@@ -107,6 +111,7 @@ begin
     on conflict (email) do nothing returning id into new_id;
   if new_id is not null then
     insert into credentials (user_id, password_hash) values (new_id, hash);
+    insert into audit_logs (user_id, action) values (new_id, 'account.created');
   end if;
   return new_id;
 end $$;
@@ -178,9 +183,18 @@ create function visiona.forget_attempts(key bytea) returns void
   language sql security definer set search_path = public, pg_temp
 as $$ delete from sign_in_attempts where key_hash = key $$;
 
+-- Take back one attempt that turned out well, where the key stands for many people.
+create function visiona.take_back_attempt(key bytea) returns void
+  language sql security definer set search_path = public, pg_temp
+as $$ update sign_in_attempts set failures = greatest(failures - 1, 0) where key_hash = key $$;
+
 create function visiona.purge_attempts() returns void
   language sql security definer set search_path = public, pg_temp
-as $$ delete from sign_in_attempts where last_at < now() - interval '1 day' $$;
+as $$
+  delete from sign_in_attempts where key_hash in (
+    select key_hash from sign_in_attempts where last_at < now() - interval '1 day'
+    for update skip locked)
+$$;
 
 grant create on schema visiona to visiona_auth;
 do $$
@@ -190,7 +204,8 @@ begin
   foreach name in array array[
     'sign_up(text, text, text)', 'find_credentials(text)', 'rehash(bigint, text, text)',
     'open_session(uuid, bigint, bytea, text, timestamptz)', 'find_session(uuid, bytea)',
-    'count_attempt(bytea, integer, integer)', 'forget_attempts(bytea)', 'purge_attempts()']
+    'count_attempt(bytea, integer, integer)', 'forget_attempts(bytea)', 'take_back_attempt(bytea)',
+    'purge_attempts()']
   loop
     execute format('alter function visiona.%s owner to visiona_auth', name);
     execute format('revoke execute on function visiona.%s from public', name);

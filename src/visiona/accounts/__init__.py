@@ -1,0 +1,1 @@
+"""Built-in accounts: people, their passwords, their sessions and the tokens that name them."""
