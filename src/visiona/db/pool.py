@@ -1,9 +1,9 @@
 """The connection pool and the one way to open a transaction."""
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import AsyncConnection
@@ -69,7 +69,9 @@ class Database:
             ) from error
 
 
-async def fetch_value(connection: Connection, query: Any, params: list[Any]) -> Any:
+async def fetch_value(
+    connection: Connection, query: LiteralString, params: Sequence[Any] | Mapping[str, Any]
+) -> Any:
     """The first column of the first row, or None."""
     row = await (await connection.execute(query, params)).fetchone()
     return None if row is None else row[0]

@@ -26,7 +26,8 @@ create table photos (
   sha256 text not null check (length(sha256) = 64),
   warnings text[] not null default '{}',
   uploaded_at timestamptz not null default current_timestamp,
-  unique (user_id, id)
+  unique (user_id, id),
+  unique (user_id, sha256)
 );
 
 create table models (
@@ -85,6 +86,7 @@ create table runs (
   user_id bigint not null references users on delete cascade,
   model_id bigint,
   version text not null,
+  trigger_word varchar(50) not null,
   prompt text not null check (length(prompt) between 1 and 4000),
   enhance boolean not null,
   enhanced_prompt text,
@@ -179,6 +181,12 @@ create policy tier_limit on runs as restrictive for insert to visiona_app
     select from quota_usage q
     where q.user_id = (select visiona.uid()) and q.resource = 'images'
       and q.period_start = quota_period and q.reserved >= num_outputs));
+
+-- The sweep notes when it last looked at a piece of open work.
+create policy system_sweep on trainings for update to visiona_worker
+  using ((select visiona.is_system())) with check ((select visiona.is_system()));
+create policy system_sweep on runs for update to visiona_worker
+  using ((select visiona.is_system())) with check ((select visiona.is_system()));
 
 create policy system_purge on pending_objects for delete to visiona_worker
   using ((select visiona.is_system()));

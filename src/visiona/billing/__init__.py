@@ -1,0 +1,1 @@
+"""Plans and quotas: what each person may use, has used and has set aside."""

@@ -1,0 +1,1 @@
+"""Clones: personal LoRA trainings. The table is `models`, the API says models."""

@@ -1,0 +1,442 @@
+"""Training a clone: start, submit, apply, sweep; cancel and delete.
+
+Each of `submit` and `apply` may run at any time, any number of times, in any number of processes:
+it reads where the training stands, does the next step, and commits it under the row's lock.
+"""
+
+import asyncio
+import logging
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from visiona.audit import service as audit
+from visiona.audit.model import Action
+from visiona.billing import service as billing
+from visiona.billing.model import Resource
+from visiona.billing.service import BillingService
+from visiona.clones import model, store
+from visiona.clones.model import Clone, Failure, ReadyClone, Training
+from visiona.core.clock import Clock
+from visiona.core.errors import FieldError, Invalid
+from visiona.core.work import WorkState, may_claim
+from visiona.db import idempotency
+from visiona.db.actor import SystemActor, UserActor
+from visiona.db.events import notify
+from visiona.db.idempotency import IdempotencyKey
+from visiona.db.jobs import RetryLater, enqueue
+from visiona.db.pool import Connection, Database
+from visiona.objects.service import ObjectService
+from visiona.photos import service as photos
+from visiona.photos.model import Photo
+from visiona.ports.errors import (
+    OutcomeUnknown,
+    ProviderNotFound,
+    ProviderRejected,
+    ProviderUnavailable,
+)
+from visiona.ports.remote import RemoteState, TrainingReport
+from visiona.ports.storage import ObjectMissing
+from visiona.ports.trainer import Trainer, TrainingOrder
+
+SUBMIT_TASK = "clones.submit"
+APPLY_TASK = "clones.apply"
+DELETE_VERSION_TASK = "clones.delete_version"
+DELETE_ARCHIVE_TASK = "clones.delete_archive"
+SWEEP_BATCH = 200
+ENDING_TIME = timedelta(minutes=10)
+
+logger = logging.getLogger(__name__)
+
+
+class CloneService:
+    """`webhook_url` is where the provider can reach us, or None: then the sweep does it alone."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        trainer: Trainer,
+        objects: ObjectService,
+        billing_service: BillingService,
+        webhook_url: str | None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._trainer = trainer
+        self._objects = objects
+        self._billing = billing_service
+        self._webhook_url = webhook_url
+
+    # Reading
+
+    async def get(self, actor: UserActor, model_id: int) -> Clone:
+        async with self._database.transaction(actor) as connection:
+            return await _existing(connection, actor.user_id, model_id)
+
+    async def page(self, actor: UserActor, limit: int, before: int | None = None) -> list[Clone]:
+        """Newest first, older than the clone `before`."""
+        async with self._database.transaction(actor) as connection:
+            return await store.page(connection, actor.user_id, limit, before)
+
+    # Start
+
+    async def start(
+        self,
+        actor: UserActor,
+        trigger_word: str,
+        photo_ids: Sequence[int] | None,
+        parameters: Mapping[str, Any],
+        key: IdempotencyKey | None = None,
+    ) -> Clone:
+        """Put a training on record: one clone is set aside, and the worker takes it from here.
+
+        `photo_ids` of None means all photos, up to `model.MAX_PHOTOS` of the newest. Raises `Invalid`
+        (`not_enough_photos`, `too_many_photos`, `invalid_input`) or `PaymentRequired`.
+        """
+        model.check_trigger_word(trigger_word)
+        complete = model.training_parameters(parameters)
+        user_id = actor.user_id
+        async with self._database.transaction(actor) as connection:
+            known = await idempotency.claim(connection, user_id, key)
+            if known is not None:
+                return await _existing(connection, user_id, known)
+            chosen = await photos.select(connection, user_id, photo_ids, model.MAX_PHOTOS)
+            _check_choice(photo_ids, chosen)
+            period = await self._billing.reserve(connection, user_id, Resource.CLONES, 1)
+            model_id = await store.insert(
+                connection, user_id, trigger_word, complete, [photo.id for photo in chosen], period
+            )
+            await idempotency.record(connection, user_id, key, model_id)
+            await audit.record(
+                connection,
+                user_id,
+                Action.CLONE_TRAINING_STARTED,
+                {"model_id": model_id, "photos": len(chosen)},
+            )
+            await _enqueue(connection, SUBMIT_TASK, user_id, model_id)
+            await notify(connection, user_id, "model", model_id)
+            return await _existing(connection, user_id, model_id)
+
+    # Submit
+
+    async def submit(self, user_id: int, model_id: int) -> None:
+        """Hand the training to the provider, once. Raises `RetryLater` when it cannot be had now."""
+        actor = UserActor(user_id)
+        async with self._database.transaction(actor) as connection:
+            training = await store.training(connection, user_id, model_id)
+        if training is None or not may_claim(training.state, training.submitted_at, self._clock.now()):
+            return
+        try:
+            if training.archive_url is None and training.cancel_requested_at is None:
+                await self._upload_archive(actor, training)
+            await self._claim_and_start(actor, model_id)
+        except ProviderUnavailable as error:
+            raise RetryLater(str(error)) from error
+        except ProviderRejected as error:
+            logger.warning("training refused: %s", error.reason)
+            await self._fail(actor, model_id, model.training_rejected(error.message))
+
+    async def _claim_and_start(self, actor: UserActor, model_id: int) -> None:
+        claimed = await self._claim(actor, model_id)
+        if claimed is None:
+            return
+        training, retried = claimed
+        try:
+            report = await self._start_or_find(training, look_first=retried)
+        except ProviderUnavailable:
+            if not retried:
+                await self._hand_back(actor, model_id)
+            raise
+        if report is not None:
+            await self._adopt(actor, training, report)
+        elif training.cancel_requested_at is not None:
+            await self._end(actor, model_id, WorkState.CANCELED, model.CANCELED_BY_OWNER)
+
+    async def _claim(self, actor: UserActor, model_id: int) -> tuple[Training, bool] | None:
+        """Take the lease; also says whether somebody held it before, whose call may have worked."""
+        now = self._clock.now()
+        async with self._database.transaction(actor) as connection:
+            training = await store.lock_training(connection, actor.user_id, model_id)
+            if training is None or not may_claim(training.state, training.submitted_at, now):
+                return None
+            untouched = training.state is WorkState.QUEUED
+            if training.cancel_requested_at is not None and untouched:
+                await self._finish(connection, training, WorkState.CANCELED, model.CANCELED_BY_OWNER)
+                return None
+            await store.set_state(connection, training.id, WorkState.SUBMITTING, now)
+            return training, not untouched
+
+    async def _start_or_find(self, training: Training, *, look_first: bool) -> TrainingReport | None:
+        """The provider's training, made at most once; None while that cannot be told."""
+        order = TrainingOrder(
+            archive_url=training.archive_url or "",
+            destination=await self._trainer.ensure_destination(training.user_id % model.DESTINATION_SHARDS),
+            parameters={"trigger_word": training.trigger_word, **training.parameters},
+            webhook_url=self._callback(training),
+        )
+        if look_first:
+            found = await self._trainer.find_training(order, training.created_at)
+            if found is not None or training.cancel_requested_at is not None:
+                return found
+        try:
+            return await self._trainer.start_training(order)
+        except OutcomeUnknown:
+            return await self._trainer.find_training(order, training.created_at)
+
+    async def _adopt(self, actor: UserActor, training: Training, report: TrainingReport) -> None:
+        async with self._database.transaction(actor) as connection:
+            current = await store.lock_training(connection, actor.user_id, training.model_id)
+            wanted = current is not None and current.state is WorkState.SUBMITTING
+            if wanted:
+                await store.set_running(connection, training.id, report.id)
+        if not wanted:
+            await self._trainer.cancel_training(report.id)
+        elif report.state.terminal:
+            await self.apply(actor.user_id, training.model_id)
+
+    async def _hand_back(self, actor: UserActor, model_id: int) -> None:
+        """The call certainly had no effect: let the next one try without looking."""
+        async with self._database.transaction(actor) as connection:
+            training = await store.lock_training(connection, actor.user_id, model_id)
+            if training is not None and training.state is WorkState.SUBMITTING:
+                await store.set_state(connection, training.id, WorkState.QUEUED, None)
+
+    async def _upload_archive(self, actor: UserActor, training: Training) -> None:
+        async with self._database.transaction(actor) as connection:
+            ids = await store.photo_ids(connection, actor.user_id, training.model_id)
+            chosen = await photos.select(connection, actor.user_id, ids, model.MAX_PHOTOS)
+        with tempfile.TemporaryDirectory(prefix="visiona-archive-") as name:
+            archive = await self._build_archive(chosen, Path(name))
+            try:
+                uploaded = await self._trainer.upload_archive(archive)
+            except OutcomeUnknown as error:  # a stray archive expires by itself within a day
+                raise ProviderUnavailable(error.provider, error.reason) from error
+        async with self._database.transaction(actor) as connection:
+            kept = await store.set_archive(connection, training.id, uploaded.id, uploaded.url)
+            if not kept:
+                await enqueue(connection, DELETE_ARCHIVE_TASK, archive_id=uploaded.id)
+
+    async def _build_archive(self, chosen: Sequence[Photo], folder: Path) -> Path:
+        """A zip of the photos as they are; names say nothing about the person."""
+        files: list[Path] = []
+        for number, photo in enumerate(chosen, start=1):
+            target = folder / f"{number:04d}.jpg"
+            try:
+                await self._objects.fetch(photo.file_key, target)
+            except ObjectMissing:  # deleted by its owner a moment ago
+                continue
+            files.append(target)
+        archive = folder / "photos.zip"
+        await asyncio.to_thread(_zip, archive, files)
+        return archive
+
+    # Apply
+
+    async def observe(self, user_id: int, model_id: int, provider_id: str) -> None:
+        """A webhook spoke of this training: ask the provider, or end what nobody asked for."""
+        async with self._database.transaction(UserActor(user_id)) as connection:
+            training = await store.training(connection, user_id, model_id)
+        if training is not None and training.provider_id in {None, provider_id}:
+            await self.apply(user_id, model_id)
+            return
+        try:
+            await self._trainer.cancel_training(provider_id)
+        except (ProviderNotFound, ProviderRejected):
+            logger.info("a stray training could not be canceled; it is gone or over")
+
+    async def apply(self, user_id: int, model_id: int) -> None:
+        """Look at the provider and move the training on. The sweep repeats what fails here."""
+        actor = UserActor(user_id)
+        async with self._database.transaction(actor) as connection:
+            training = await store.training(connection, user_id, model_id)
+        if training is None or training.state.terminal:
+            return
+        if training.provider_id is None:
+            await self._apply_unsubmitted(actor, training)
+            return
+        try:
+            report = await self._look(training, training.provider_id)
+            await self._apply_report(actor, training, report)
+        except ProviderNotFound:
+            await self._fail(actor, model_id, model.LOST)
+        except (ProviderUnavailable, ProviderRejected, OutcomeUnknown) as error:
+            if self._overdue(training):
+                await self._fail(actor, model_id, model.TIMED_OUT)
+            raise RetryLater(str(error)) from error
+
+    async def _apply_unsubmitted(self, actor: UserActor, training: Training) -> None:
+        if self._overdue(training):
+            await self._fail(actor, training.model_id, model.TIMED_OUT)
+        else:
+            await self.submit(actor.user_id, training.model_id)
+
+    async def _look(self, training: Training, provider_id: str) -> TrainingReport:
+        report = await self._trainer.get_training(provider_id)
+        unwanted = training.cancel_requested_at is not None or self._age(training) > model.MAX_AGE
+        if unwanted and not report.state.terminal:
+            report = await self._trainer.cancel_training(provider_id)
+        return report
+
+    async def _apply_report(self, actor: UserActor, training: Training, report: TrainingReport) -> None:
+        if report.state is RemoteState.SUCCEEDED and report.version is not None:
+            schema = await self._trainer.input_schema(report.version)
+            await self._succeed(actor, training.model_id, report.version, schema)
+        elif report.state is RemoteState.SUCCEEDED:
+            await self._fail(actor, training.model_id, model.training_failed("no version was made"))
+        elif report.state is RemoteState.FAILED:
+            await self._fail(actor, training.model_id, model.training_failed(report.error))
+        elif report.state is RemoteState.CANCELED:
+            await self._apply_canceled(actor, training)
+        elif self._overdue(training):
+            await self._fail(actor, training.model_id, model.TIMED_OUT)
+        else:
+            await self._show_progress(actor, training, report.progress)
+
+    async def _apply_canceled(self, actor: UserActor, training: Training) -> None:
+        if training.cancel_requested_at is not None:
+            await self._end(actor, training.model_id, WorkState.CANCELED, model.CANCELED_BY_OWNER)
+        elif self._age(training) > model.MAX_AGE:
+            await self._fail(actor, training.model_id, model.TIMED_OUT)
+        else:
+            await self._fail(actor, training.model_id, model.ENDED_BY_PROVIDER)
+
+    async def _show_progress(self, actor: UserActor, training: Training, progress: float) -> None:
+        async with self._database.transaction(actor) as connection:
+            if await store.set_progress(connection, training.id, progress):
+                await notify(connection, actor.user_id, "model", training.model_id)
+
+    async def _succeed(self, actor: UserActor, model_id: int, version: str, schema: dict[str, Any]) -> None:
+        async with self._database.transaction(actor) as connection:
+            training = await store.lock_training(connection, actor.user_id, model_id)
+            if training is None or training.state.terminal:
+                return
+            await store.set_ready(connection, model_id, version, schema)
+            await self._close(connection, training, WorkState.SUCCEEDED, Action.CLONE_READY, used=1)
+
+    async def _fail(self, actor: UserActor, model_id: int, failure: Failure) -> None:
+        await self._end(actor, model_id, WorkState.FAILED, failure)
+
+    async def _end(self, actor: UserActor, model_id: int, state: WorkState, failure: Failure) -> None:
+        async with self._database.transaction(actor) as connection:
+            training = await store.lock_training(connection, actor.user_id, model_id)
+            if training is not None and not training.state.terminal:
+                await self._finish(connection, training, state, failure)
+
+    async def _finish(
+        self, connection: Connection, training: Training, state: WorkState, failure: Failure
+    ) -> None:
+        """On the locked training: end it without a clone and give the reservation back."""
+        await store.set_failed(connection, training.model_id, failure)
+        action = Action.CLONE_CANCELED if state is WorkState.CANCELED else Action.CLONE_FAILED
+        await self._close(connection, training, state, action, used=0)
+
+    async def _close(
+        self, connection: Connection, training: Training, state: WorkState, action: Action, *, used: int
+    ) -> None:
+        user_id, model_id = training.user_id, training.model_id
+        await store.finish(connection, training.id, state)
+        await billing.settle(
+            connection, user_id, Resource.CLONES, training.quota_period, reserved=1, used=used
+        )
+        if training.archive_id is not None:
+            await enqueue(connection, DELETE_ARCHIVE_TASK, archive_id=training.archive_id)
+        await audit.record(connection, user_id, action, {"model_id": model_id})
+        await notify(connection, user_id, "model", model_id)
+
+    # Sweep
+
+    async def sweep(self) -> None:
+        """Have a look at every open training whose turn it is: lost webhooks, dead workers, progress."""
+        async with self._database.transaction(SystemActor("sweep")) as connection:
+            for user_id, model_id in await store.take_due(connection, SWEEP_BATCH):
+                await _enqueue(connection, APPLY_TASK, user_id, model_id)
+
+    # Cancel and delete
+
+    async def cancel(self, actor: UserActor, model_id: int) -> Clone:
+        """Ask for the end of the training; one that has ended stays as it is."""
+        async with self._database.transaction(actor) as connection:
+            await _existing(connection, actor.user_id, model_id)
+            if await store.request_cancel(connection, actor.user_id, model_id):
+                await _enqueue(connection, APPLY_TASK, actor.user_id, model_id)
+            return await _existing(connection, actor.user_id, model_id)
+
+    async def delete(self, actor: UserActor, model_id: int) -> None:
+        """Delete the clone here, and its weights at the provider. Its images stay in the gallery."""
+        async with self._database.transaction(actor) as connection:
+            clone = await _existing(connection, actor.user_id, model_id)
+            if clone.status == model.PROCESSING:
+                raise model.clone_busy()
+            await store.delete(connection, actor.user_id, model_id)
+            if clone.version is not None:
+                await enqueue(connection, DELETE_VERSION_TASK, version=clone.version)
+            await audit.record(connection, actor.user_id, Action.CLONE_DELETED, {"model_id": model_id})
+
+    async def delete_version(self, version: str) -> None:
+        try:
+            await self._trainer.delete_version(version)
+        except (ProviderUnavailable, OutcomeUnknown) as error:
+            raise RetryLater(str(error)) from error
+
+    async def delete_archive(self, archive_id: str) -> None:
+        try:
+            await self._trainer.delete_archive(archive_id)
+        except (ProviderUnavailable, OutcomeUnknown) as error:
+            raise RetryLater(str(error)) from error
+
+    def _age(self, training: Training) -> timedelta:
+        return self._clock.now() - training.created_at
+
+    def _overdue(self, training: Training) -> bool:
+        """Past its time, and past the time that the provider has to end it."""
+        return self._age(training) > model.MAX_AGE + ENDING_TIME
+
+    def _callback(self, training: Training) -> str | None:
+        if self._webhook_url is None:
+            return None
+        return f"{self._webhook_url}?topic=training&user={training.user_id}&id={training.model_id}"
+
+
+async def require_ready(connection: Connection, user_id: int, model_id: int) -> ReadyClone:
+    """On the caller's transaction: the clone to generate with. Raises `NotFound` or `Conflict`."""
+    ready = await store.find_ready(connection, user_id, model_id)
+    if ready is None:
+        raise model.clone_not_ready((await _existing(connection, user_id, model_id)).status)
+    return ready
+
+
+async def _existing(connection: Connection, user_id: int, model_id: int) -> Clone:
+    clone = await store.find(connection, user_id, model_id)
+    if clone is None:
+        raise model.clone_not_found()
+    return clone
+
+
+async def _enqueue(connection: Connection, task: str, user_id: int, model_id: int) -> None:
+    await enqueue(connection, task, waiting_once=f"{task}:{model_id}", user_id=user_id, model_id=model_id)
+
+
+def _check_choice(photo_ids: Sequence[int] | None, chosen: Sequence[Photo]) -> None:
+    if photo_ids is not None:
+        known = {photo.id for photo in chosen}
+        errors = [
+            FieldError(f"photo_ids[{index}]", "photo_not_found", "There is no such photo.")
+            for index, photo_id in enumerate(photo_ids)
+            if photo_id not in known
+        ]
+        if errors:
+            raise Invalid("invalid_input", "Some of the photos do not exist.", errors=errors)
+    if len(chosen) < model.MIN_PHOTOS:
+        raise model.not_enough_photos(len(chosen))
+    if len(chosen) > model.MAX_PHOTOS:
+        raise model.too_many_photos()
+
+
+def _zip(archive: Path, files: Sequence[Path]) -> None:
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as bundle:
+        for file in files:
+            bundle.write(file, file.name)

@@ -1,0 +1,1 @@
+"""A person's images: a read view over generations, and their deletion."""

@@ -1,0 +1,1 @@
+"""Runs of a clone on a prompt, and the images they deliver."""

@@ -1,0 +1,214 @@
+"""A run, its inputs and its images. Pure."""
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from visiona.core.errors import FieldError, Invalid, NotFound
+from visiona.core.work import WorkState
+
+PROMPT_MAX = 1500
+OUTPUTS_MAX = 4
+SEED_MAX = 2**31 - 1
+
+# The provider stops a generation after 30 minutes.
+MAX_AGE = timedelta(minutes=40)
+
+# Inputs of a trained version that are not a person's to set: they would switch the safety check off,
+# mix in strangers' weights, or have the provider fetch arbitrary addresses.
+_RESERVED_INPUTS = frozenset(
+    {
+        "prompt",
+        "disable_safety_checker",
+        "replicate_weights",
+        "extra_lora",
+        "extra_lora_scale",
+        "hf_api_token",
+        "civitai_api_token",
+        "image",
+        "mask",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedImage:
+    """A delivered image; the keys name private objects."""
+
+    id: int
+    user_id: int
+    model_id: int | None
+    run_id: int
+    prompt: str
+    enhanced_prompt: str | None
+    image_key: str
+    thumbnail_key: str
+    width: int
+    height: int
+    seed: int | None
+    parameters: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One request for images. `inputs` are the provider's, without the prompt; `seed` is among them."""
+
+    id: int
+    user_id: int
+    model_id: int | None
+    version: str
+    trigger_word: str
+    prompt: str
+    enhance: bool
+    enhanced_prompt: str | None
+    enhancement_provider: str | None
+    enhancement_outcome: str
+    inputs: dict[str, Any]
+    num_outputs: int
+    state: WorkState
+    progress: float
+    provider_id: str | None
+    error_code: str | None
+    error_message: str | None
+    quota_period: datetime
+    cancel_requested_at: datetime | None
+    submitted_at: datetime | None
+    created_at: datetime
+    finished_at: datetime | None
+
+    @property
+    def final_prompt(self) -> str:
+        """What is sent: the better text there is, the trigger word in it."""
+        return with_trigger_word(self.enhanced_prompt or self.prompt, self.trigger_word)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What a person asked for; `inputs` are the further ones that the trained version may take."""
+
+    model_id: int
+    prompt: str
+    enhance: bool
+    num_outputs: int
+    inputs: Mapping[str, Any]
+
+
+def with_trigger_word(text: str, word: str) -> str:
+    """The clone answers to its trigger word only, so a prompt without it gets it in front."""
+    if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text):
+        return text
+    return f"{word}, {text}"
+
+
+def clean_prompt(text: str) -> str:
+    """The prompt as kept. Raises `Invalid` when there is nothing to draw or too much."""
+    prompt = text.strip()
+    problem: FieldError | None = None
+    if not any(character.isalnum() for character in prompt):
+        problem = FieldError("prompt", "required", "Describe the picture that you want.")
+    elif len(prompt) > PROMPT_MAX:
+        problem = FieldError("prompt", "too_long", f"Use at most {PROMPT_MAX} characters.")
+    elif "\x00" in prompt:
+        problem = FieldError("prompt", "invalid_characters", "The prompt holds characters that are not text.")
+    if problem is not None:
+        raise Invalid("invalid_input", problem.message, errors=[problem])
+    return prompt
+
+
+def resolve_inputs(schemas: Mapping[str, Any], given: Mapping[str, Any], num_outputs: int) -> dict[str, Any]:
+    """The inputs to send: those given, checked by the trained version's own schema, and a seed.
+
+    `schemas` is the `components.schemas` of the version's OpenAPI document. Raises `Invalid` with
+    every input that is unknown, reserved or out of its limits.
+    """
+    properties = cast("dict[str, Any]", schemas["Input"].get("properties", {}))
+    inputs = {name: value for name, value in given.items() if value is not None}
+    errors = [
+        FieldError(name, "unknown_field", "This clone has no such input.")
+        for name in inputs
+        if name not in properties or name in _RESERVED_INPUTS
+    ]
+    inputs["num_outputs"] = num_outputs
+    errors += _schema_errors(schemas, {n: v for n, v in inputs.items() if n in properties})
+    if "width" in inputs or "height" in inputs:
+        errors += _size_errors(inputs)
+    if errors:
+        raise Invalid("invalid_input", "Some inputs cannot be used.", errors=errors)
+    inputs.setdefault("seed", secrets.randbelow(SEED_MAX))
+    return inputs
+
+
+def _schema_errors(schemas: Mapping[str, Any], inputs: Mapping[str, Any]) -> list[FieldError]:
+    from jsonschema import Draft202012Validator  # noqa: PLC0415 - costs start-up time, seldom needed
+
+    own = {key: value for key, value in schemas["Input"].items() if key != "required"}
+    document = {**own, "components": {"schemas": dict(schemas)}}
+    found = Draft202012Validator(document).iter_errors(dict(inputs))
+    return [
+        FieldError(".".join(str(part) for part in error.absolute_path), "out_of_range", f"{error.message}.")
+        for error in found
+    ]
+
+
+def _size_errors(inputs: Mapping[str, Any]) -> list[FieldError]:
+    if inputs.get("aspect_ratio") == "custom":
+        return []
+    return [
+        FieldError(name, "needs_custom_aspect_ratio", "Set aspect_ratio to custom to choose a size.")
+        for name in ("width", "height")
+        if name in inputs
+    ]
+
+
+def run_not_found() -> NotFound:
+    return NotFound("run_not_found", "There is no such generation. It may have been deleted.")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there are no images, in a stable code and words for the person."""
+
+    code: str
+    message: str
+
+
+REFUND_NOTE = "Nothing was charged to your plan."
+CANCELED_BY_OWNER = Failure("canceled", f"You canceled this generation. {REFUND_NOTE}")
+ENDED_BY_PROVIDER = Failure(
+    "generation_interrupted", f"The image service ended this generation. {REFUND_NOTE} Please try again."
+)
+LOST = Failure(
+    "generation_lost", f"This generation was lost at the image service. {REFUND_NOTE} Please try again."
+)
+TIMED_OUT = Failure(
+    "generation_timed_out", f"The image service took too long. {REFUND_NOTE} Please try again."
+)
+NO_IMAGES = Failure(
+    "no_images", f"The image service delivered no usable image. {REFUND_NOTE} Please try again."
+)
+OUTPUTS_GONE = Failure(
+    "outputs_expired", f"The images could not be fetched in time. {REFUND_NOTE} Please try again."
+)
+CONTENT_REFUSED = Failure(
+    "content_refused",
+    f"The safety check refused all images of this prompt. {REFUND_NOTE} Try a different prompt.",
+)
+
+
+def generation_failed(reason: str | None) -> Failure:
+    if reason and "nsfw" in reason.lower():
+        return CONTENT_REFUSED
+    return Failure(
+        "generation_failed", f"The image service could not finish. {REFUND_NOTE} Please try again."
+    )
+
+
+def generation_rejected(message: str) -> Failure:
+    said = f" It said: “{message}”." if message else ""
+    return Failure(
+        "generation_rejected", f"The image service did not accept this generation.{said} {REFUND_NOTE}"
+    )

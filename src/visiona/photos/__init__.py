@@ -1,0 +1,1 @@
+"""Photos that people upload of themselves: intake, verdicts, deletion."""

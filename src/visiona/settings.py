@@ -1,0 +1,164 @@
+"""The environment, read once. Every setting is documented in docs/settings.md.
+
+A value may also come from a file: `VISIONA_SECRET_KEY_FILE=/run/secrets/key` reads it from there.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+
+class SettingsError(ValueError):
+    """A setting is missing or wrong; the message names it and says how to mend it."""
+
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Values as Visiona uses them. `None` for a service means that it is not configured."""
+
+    environment: str = "development"
+    host: str = "127.0.0.1"
+    port: int = 8000
+    public_url: str = ""
+    data_dir: Path = Path(".visiona")
+    secret_key: str = field(default="", repr=False)
+
+    database_url: str | None = field(default=None, repr=False)
+    app_database_url: str | None = field(default=None, repr=False)
+    worker_database_url: str | None = field(default=None, repr=False)
+    database_pooler: bool = False
+    database_pool_size: int = 10
+
+    storage_url: str | None = None
+
+    replicate_api_token: str | None = field(default=None, repr=False)
+    replicate_base_url: str = "https://api.replicate.com/v1"
+    replicate_owner: str = ""
+    replicate_trainer_version: str = "26dce37af90b9d997eeb970d92e47de3064d46c300504ae376c75bef6a9022d2"
+    replicate_webhook_secret: str | None = field(default=None, repr=False)
+    replicate_delivery_hosts: tuple[str, ...] = ("replicate.delivery",)
+
+    enhancers: tuple[str, ...] = ("openai", "anthropic")
+    openai_api_key: str | None = field(default=None, repr=False)
+    openai_base_url: str | None = None
+    openai_model: str = "gpt-6-luna"
+    anthropic_api_key: str | None = field(default=None, repr=False)
+    anthropic_base_url: str | None = None
+    anthropic_model: str = "claude-haiku-5-5"
+
+    worker_concurrency: int = 8
+    log_level: str = "INFO"
+
+    @property
+    def production(self) -> bool:
+        return self.environment == "production"
+
+    @property
+    def origin(self) -> str:
+        """Where browsers reach Visiona: scheme, host and port."""
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+    @property
+    def secure_cookies(self) -> bool:
+        return self.origin.startswith("https://")
+
+    @property
+    def sandbox(self) -> bool:
+        """Whether trainings and images come from the local sandbox."""
+        return urlsplit(self.replicate_base_url).hostname in LOOPBACK_HOSTS
+
+    @property
+    def objects_url(self) -> str:
+        return self.storage_url or (self.data_dir.resolve() / "objects").as_uri()
+
+    @property
+    def webhook_base(self) -> str | None:
+        """Where providers can send webhooks; None where they cannot reach us, and polling does it."""
+        return self.origin if self.sandbox or self.origin.startswith("https://") else None
+
+    def secret(self) -> bytes:
+        """The key that signs links and derives passwords; at least 32 characters."""
+        if len(self.secret_key) < 32:
+            raise SettingsError(
+                "VISIONA_SECRET_KEY must have at least 32 characters. Make one with: openssl rand -base64 48"
+            )
+        return self.secret_key.encode()
+
+
+def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read `VISIONA_…` variables. Raises `SettingsError` for an unknown, malformed or unsafe one."""
+    given = dict(_given_values(environ))
+    values: dict[str, object] = {}
+    for name, text in given.items():
+        values[name] = _parse(name, text)
+    settings = Settings(**values)  # type: ignore[arg-type] # parsed to the declared types just above
+    _check(settings)
+    return settings
+
+
+# Read by tools around Visiona, not by Visiona itself.
+_OTHER_VARIABLES = frozenset({"VISIONA_SERVER", "VISIONA_TOKEN", "VISIONA_CONTRACTS_DIR"})
+
+
+def _given_values(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    known = Settings.__dataclass_fields__
+    found: list[tuple[str, str]] = []
+    for variable, text in environ.items():
+        if not variable.startswith("VISIONA_") or variable in _OTHER_VARIABLES:
+            continue
+        name = variable.removeprefix("VISIONA_").lower()
+        value = text
+        if name not in known and name.endswith("_file"):
+            name = name.removesuffix("_file")
+            value = Path(text).read_text(encoding="utf-8").strip()
+        if name not in known:
+            raise SettingsError(f"{variable} is not a setting of Visiona; see docs/settings.md.")
+        if value != "":
+            found.append((name, value))
+    return found
+
+
+def _parse(name: str, text: str) -> object:
+    default = Settings.__dataclass_fields__[name].default
+    try:
+        if isinstance(default, bool):
+            return {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}[
+                text.lower()
+            ]
+        if isinstance(default, int):
+            return int(text)
+    except (KeyError, ValueError) as error:
+        raise SettingsError(f"VISIONA_{name.upper()} has a value that cannot be read: {text!r}.") from error
+    if isinstance(default, Path):
+        return Path(text)
+    if isinstance(default, tuple):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    return text.rstrip("/") if name in {"public_url", "replicate_base_url"} else text
+
+
+def _check(settings: Settings) -> None:
+    if settings.environment not in {"development", "production"}:
+        raise SettingsError("VISIONA_ENVIRONMENT must be development or production.")
+    unknown = set(settings.enhancers) - {"openai", "anthropic"}
+    if unknown:
+        raise SettingsError(f"VISIONA_ENHANCERS names unknown services: {', '.join(sorted(unknown))}.")
+    if settings.production:
+        _check_production(settings)
+
+
+def _check_production(settings: Settings) -> None:
+    settings.secret()
+    if settings.sandbox:
+        raise SettingsError("The sandbox cannot run in production: set VISIONA_REPLICATE_BASE_URL back.")
+    for base_url in (settings.openai_base_url, settings.anthropic_base_url):
+        if base_url and urlsplit(base_url).hostname in LOOPBACK_HOSTS:
+            raise SettingsError(
+                "The sandbox cannot run in production: unset the base URLs of OpenAI and Anthropic."
+            )
+    if not settings.origin.startswith("https://"):
+        raise SettingsError("VISIONA_PUBLIC_URL must be an https:// address in production.")
