@@ -5,13 +5,15 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.columns import Columns
 from rich.console import RenderableType
 from rich.progress_bar import ProgressBar
 
 from visiona.entrypoints.cli.answers import Usage, User
 from visiona.entrypoints.cli.connection import connect
+from visiona.entrypoints.cli.errors import CommandFailed
 from visiona.entrypoints.cli.options import AsJson, Server
-from visiona.entrypoints.cli.output import cell, note, print_json, print_table, say, time_cell
+from visiona.entrypoints.cli.output import cell, note, print_facts, print_json, say, time_cell
 
 Email = Annotated[str | None, typer.Option("--email", help="The address of your account; else it is asked.")]
 PasswordStdin = Annotated[
@@ -39,7 +41,11 @@ def login(server: Server, email: Email = None, password_stdin: PasswordStdin = F
 def logout(server: Server) -> None:
     """Sign out: the session is forgotten here and revoked at the server."""
     with connect(server) as client:
-        session = client.sign_out()
+        try:
+            session = client.sign_out()
+        except CommandFailed as trouble:
+            trouble.notes = (*trouble.notes, "The session is forgotten here, but was not revoked there.")
+            raise
     if session is None:
         note(f"You were not signed in at {server}.")
     else:
@@ -77,19 +83,19 @@ def _sign_in(server: str, path: str, email: str, password: str) -> None:
 
 
 def _show(server: str, user: User) -> None:
-    say(f"{user.email}", "bold")
-    rows = [[cell("Server", "dim"), cell(server)], [cell("Plan", "dim"), cell(user.plan)]]
+    say(user.email, "bold")
+    facts: dict[str, RenderableType] = {"Server": cell(server), "Plan": cell(user.plan)}
     if user.quota is not None:
-        rows.append([cell("Until", "dim"), time_cell(user.quota.period_end)])
-    print_table(["", ""], rows)
-    if user.quota is not None:
-        print_table(
-            ["", "", ""],
-            [_usage_row("Images", user.quota.images), _usage_row("Clones", user.quota.clones)],
-        )
+        facts |= {
+            "Until": time_cell(user.quota.period_end),
+            "Images": _usage(user.quota.images),
+            "Clones": _usage(user.quota.clones),
+        }
+    print_facts(facts)
 
 
-def _usage_row(name: str, usage: Usage) -> tuple[RenderableType, ...]:
-    said = f"{usage.used} of {usage.limit}" if usage.limit is not None else f"{usage.used}, no limit"
-    bar = ProgressBar(total=usage.limit or 1, completed=usage.used, width=24)
-    return (cell(name, "dim"), bar, cell(said))
+def _usage(usage: Usage) -> RenderableType:
+    if usage.limit is None:
+        return cell(f"{usage.used}, no limit")
+    bar = ProgressBar(total=usage.limit, completed=usage.used, width=24)
+    return Columns([bar, cell(f"{usage.used} of {usage.limit}")])

@@ -29,6 +29,7 @@ from visiona.entrypoints.cli.output import (
     print_json,
     print_more,
     print_table,
+    quote,
     say,
     status_cell,
     time_cell,
@@ -78,9 +79,17 @@ def generate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     no_wait: NoWait = False,
 ) -> None:
     """Generate images of yourself, and save them here."""
-    inputs = parameters(param or [], num_outputs=count, aspect_ratio=aspect, seed=seed)
+    body = parameters(
+        param or [],
+        model_id=model,
+        prompt=prompt,
+        enhance=enhance,
+        num_outputs=count,
+        aspect_ratio=aspect,
+        seed=seed,
+    )
     with connect(server) as client:
-        body = {"model_id": chosen_model(client, model), "prompt": prompt, "enhance": enhance, **inputs}
+        body["model_id"] = chosen_model(client, model)
         run = client.spend("/api/generate", body).read(Run)
         if no_wait:
             say(f"Run {run.id} is accepted.")
@@ -143,7 +152,7 @@ def _tell_enhancement(run: Run) -> bool:
     if outcome == "enhanced" and run.enhanced_prompt:
         by = f" by {run.enhancement.provider}" if run.enhancement.provider else ""
         note(f"Enhanced{by}:", "bold")
-        note(f"  {run.enhanced_prompt}", "italic")
+        quote(run.enhanced_prompt)
     elif outcome in UNENHANCED:
         note(UNENHANCED[outcome], "yellow")
     return outcome is not None

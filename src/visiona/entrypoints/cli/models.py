@@ -22,6 +22,7 @@ from visiona.entrypoints.cli.options import (
 from visiona.entrypoints.cli.output import (
     cell,
     note,
+    print_facts,
     print_json,
     print_more,
     print_table,
@@ -188,4 +189,4 @@ def _show(model: Model) -> None:
     facts |= {name: cell(value) for name, value in sorted(model.parameters.items())}
     if model.error is not None:
         facts["Error"] = cell(model.error.sentence(), "red")
-    print_table(["", ""], [[cell(name, "dim"), value] for name, value in facts.items()])
+    print_facts(facts)

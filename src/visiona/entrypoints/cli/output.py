@@ -1,11 +1,12 @@
 """What the person sees. Results go to standard output; progress, notes and errors to standard error."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import typer
 from rich.console import Console, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -24,12 +25,14 @@ STATUS_STYLES = {
     "running": "cyan",
     "queued": "cyan",
 }
+# Control characters, and the surrogates that stand for bytes that are not text.
+UNPRINTABLE = frozenset({"Cc", "Cs"})
 RIGHT_ALIGNED = frozenset({"ID", "Size", "Photos", "Photo", "Clone", "Seed"})
 
 
 def clean(text: str) -> str:
     """Without control characters: what a server or a file name says must not drive the terminal."""
-    return "".join(" " if unicodedata.category(character) == "Cc" else character for character in text)
+    return "".join(" " if unicodedata.category(character) in UNPRINTABLE else character for character in text)
 
 
 def say(message: str, style: str = "") -> None:
@@ -39,6 +42,12 @@ def say(message: str, style: str = "") -> None:
 
 def note(message: str, style: str = "dim") -> None:
     notes.print(Text(clean(message), style), soft_wrap=True)
+
+
+def quote(text: str) -> None:
+    """Someone's words, set off from what is said about them; on one line where no person reads."""
+    words = Text(clean(text), "italic")
+    notes.print(Padding(words, (0, 2)) if notes.is_terminal else words, soft_wrap=not notes.is_terminal)
 
 
 def fail(failure: CommandFailed) -> None:
@@ -64,6 +73,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[RenderableType]]
         table.add_column(column, justify="right" if right else "left", no_wrap=right)
     for row in rows:
         table.add_row(*row)
+    results.print(table)
+
+
+def print_facts(facts: Mapping[str, RenderableType]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for name, value in facts.items():
+        table.add_row(cell(name, "dim"), value)
     results.print(table)
 
 

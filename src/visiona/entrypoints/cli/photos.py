@@ -8,7 +8,7 @@ from rich.text import Text
 
 from visiona.entrypoints.cli.answers import Page, Photo
 from visiona.entrypoints.cli.connection import connect
-from visiona.entrypoints.cli.errors import ExitStatus, Refused
+from visiona.entrypoints.cli.errors import CommandFailed, ExitStatus, Refused
 from visiona.entrypoints.cli.options import AsJson, Cursor, Limit, Server
 from visiona.entrypoints.cli.output import (
     cell,
@@ -88,7 +88,7 @@ def delete(server: Server, ids: Annotated[list[int], typer.Argument(metavar="ID.
                 client.delete(f"/api/photos/{photo_id}")
             except Refused as refusal:
                 refused += 1
-                fail(refusal)
+                fail(CommandFailed(f"Photo {photo_id}: {refusal.message}", *refusal.notes))
             else:
                 say(f"Deleted photo {photo_id}.")
     if refused:
@@ -107,11 +107,11 @@ def _show_verdicts(verdicts: list[Verdict], total: int) -> None:
 
 def _verdict_row(verdict: Verdict) -> list[Text]:
     if verdict.photo is None:
-        return [cell("✗", "red"), cell(verdict.name), cell(None), cell(None), cell(verdict.remark, "red")]
+        return [cell("✗", "red"), cell(verdict.path), cell(None), cell(None), cell(verdict.remark, "red")]
     photo = verdict.photo
     return [
         cell("✓", "green"),
-        cell(verdict.name),
+        cell(verdict.path),
         cell(photo.id),
         size_cell(photo.width, photo.height),
         cell(verdict.remark, "yellow"),

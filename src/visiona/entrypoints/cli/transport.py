@@ -105,7 +105,7 @@ class Transport:
                 answer = self._attempt(call)
             except httpx.RequestError as lost:
                 if pause is None or not _may_repeat(call.repeat, lost):
-                    raise self._unreachable(lost) from lost
+                    raise self._unreachable(lost, acting=call.method != "GET") from lost
                 self._sleep(pause)
             else:
                 asked = _asked_pause(call, answer)
@@ -136,7 +136,7 @@ class Transport:
                 return self._download_once(absolute, folder, stem)
             except httpx.RequestError as lost:
                 if pause is None or not _may_repeat(Repeat.ALWAYS, lost):
-                    raise self._unreachable(lost) from lost
+                    raise self._unreachable(lost, acting=False) from lost
                 self._sleep(pause)
         raise AssertionError("the last attempt answers or raises")
 
@@ -152,12 +152,14 @@ class Transport:
                 _save(response, target)
             return target
 
-    def _unreachable(self, lost: httpx.RequestError) -> Unreachable:
+    def _unreachable(self, lost: httpx.RequestError, *, acting: bool) -> Unreachable:
         if isinstance(lost, httpx.ConnectError | httpx.ConnectTimeout):
             return Unreachable(
                 f"No server answers at {self._server}.", "Is it running? --server names another."
             )
-        return Unreachable(f"The connection to {self._server} was lost: {lost or type(lost).__name__}.")
+        reason = str(lost) or type(lost).__name__
+        doubt = ["Whether the server acted on the request is not known."] if acting else []
+        return Unreachable(f"The connection to {self._server} was lost: {reason}", *doubt)
 
 
 def _may_repeat(repeat: Repeat, lost: httpx.RequestError) -> bool:

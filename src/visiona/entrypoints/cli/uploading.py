@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visiona.entrypoints.cli.answers import Photo, Problem, RejectedFile, UploadReport
-from visiona.entrypoints.cli.errors import Refused
+from visiona.entrypoints.cli.errors import Refused, local_files
 from visiona.entrypoints.cli.output import in_words
 from visiona.entrypoints.cli.upload_bars import UploadBars
 
@@ -25,11 +26,14 @@ CONTENT_TYPES = {
     ".heif": "image/heif",
 }
 BATCH = 10
+UNSAFE = re.compile(r"[^A-Za-z0-9._ ()-]")
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file to be sent. `name` differs from those of all others, as the server's verdicts go by it."""
+    """A file to be sent. The server's verdicts go by `name`, so no two have the same, and it is of
+    characters that no server rewrites.
+    """
 
     path: Path
     name: str
@@ -44,7 +48,7 @@ class Upload:
 class Verdict:
     """`photo` is None for a rejected file, and `remark` then the reason."""
 
-    name: str
+    path: Path
     photo: Photo | None
     remark: str
 
@@ -66,8 +70,9 @@ def _photos_under(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in CONTENT_TYPES:
-                yield Path(parent, name)
+            file = Path(parent, name)
+            if not name.startswith(".") and file.suffix.lower() in CONTENT_TYPES and file.is_file():
+                yield file
 
 
 def as_uploads(paths: Sequence[Path]) -> list[Upload]:
@@ -76,10 +81,12 @@ def as_uploads(paths: Sequence[Path]) -> list[Upload]:
 
 
 def _free_name(path: Path, taken: set[str]) -> str:
-    name, number = path.name, 1
+    stem = UNSAFE.sub("_", path.stem)[:60]
+    suffix = UNSAFE.sub("_", path.suffix)
+    name, number = f"{stem}{suffix}", 1
     while name in taken:
         number += 1
-        name = f"{path.stem} ({number}){path.suffix}"
+        name = f"{stem} ({number}){suffix}"
     taken.add(name)
     return name
 
@@ -116,7 +123,7 @@ def _send(client: "Client", batch: Sequence[Upload], bars: UploadBars) -> Iterat
 def _openable(batch: Sequence[Upload]) -> tuple[list[Upload], list[Verdict]]:
     readable = [upload for upload in batch if os.access(upload.path, os.R_OK)]
     verdicts = [
-        Verdict(upload.name, None, "This file cannot be read.") for upload in batch if upload not in readable
+        Verdict(upload.path, None, "This file cannot be read.") for upload in batch if upload not in readable
     ]
     return readable, verdicts
 
@@ -124,7 +131,7 @@ def _openable(batch: Sequence[Upload]) -> tuple[list[Upload], list[Verdict]]:
 def _request(client: "Client", batch: Sequence[Upload], bars: UploadBars) -> UploadReport:
     from visiona.entrypoints.cli.transport import UploadFile  # noqa: PLC0415 - brings httpx, slow for --help
 
-    with ExitStack() as opened:
+    with local_files(), ExitStack() as opened:
         files = [
             UploadFile(
                 upload.name,
@@ -158,11 +165,11 @@ def _verdicts(batch: Sequence[Upload], report: UploadReport) -> Iterator[Verdict
         refusal = rejected.get(upload.name)
         photo = None if refusal else next(accepted, None)
         if photo is not None:
-            yield Verdict(upload.name, photo, in_words(photo.warnings))
+            yield Verdict(upload.path, photo, in_words(photo.warnings))
         elif refusal is not None:
-            yield Verdict(upload.name, None, refusal.message or refusal.code)
+            yield Verdict(upload.path, None, refusal.message or refusal.code)
         else:
-            yield Verdict(upload.name, None, "The server did not say what became of it.")
+            yield Verdict(upload.path, None, "The server did not say what became of it.")
 
 
 class CountedFile(io.FileIO):

@@ -66,15 +66,20 @@ def wait(look: Callable[[], Work], read: Callable[[Work], Sighting], *, again: s
 
 def _still_patient(trouble: CommandFailed, lost_since: float | None, again: str) -> float:
     """Since when the server has been away; raises what passes not by waiting, or has not passed."""
-    passing = isinstance(trouble, Unreachable) or (
-        isinstance(trouble, Refused) and (trouble.http_status == 429 or trouble.http_status >= 500)
-    )
+    if not _passes(trouble):
+        raise trouble
     now = time.monotonic()
     since = now if lost_since is None else lost_since
-    if not passing or now - since > PATIENCE:
+    if now - since > PATIENCE:
         trouble.notes = (*trouble.notes, f"The work may go on. Watch it again: {again}")
         raise trouble
     return since
+
+
+def _passes(trouble: CommandFailed) -> bool:
+    if isinstance(trouble, Refused):
+        return trouble.http_status == 429 or trouble.http_status >= 500
+    return isinstance(trouble, Unreachable)
 
 
 @contextmanager
