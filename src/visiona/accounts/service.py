@@ -109,7 +109,10 @@ class AccountService:
                 await _record(connection, session, Action.SIGNED_OUT)
 
     async def authenticate_bearer(self, token: str) -> Session:
-        """Raises `Unauthenticated` (`invalid_token`, `session_expired`), `Forbidden` (`account_suspended`)."""
+        """Who holds this token.
+
+        Raises `Unauthenticated` (`invalid_token`, `session_expired`) or `Forbidden` (`account_suspended`).
+        """
         claims = self._tokens.verify(token, self._clock.now())
         async with self._database.transaction(Anonymous()) as connection:
             stored = await store.find_session(connection, session_id=claims.session_id)
@@ -119,7 +122,10 @@ class AccountService:
         return session
 
     async def authenticate_cookie(self, secret: str) -> Session:
-        """Raises `Unauthenticated` (`session_expired`) or `Forbidden` (`account_suspended`)."""
+        """Whose browser holds this secret.
+
+        Raises `Unauthenticated` (`session_expired`) or `Forbidden` (`account_suspended`).
+        """
         async with self._database.transaction(Anonymous()) as connection:
             stored = await store.find_session(connection, secret_hash=secret_hash(secret))
         return _usable(stored)

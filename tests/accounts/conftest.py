@@ -1,0 +1,110 @@
+"""Accounts on the real database, with a clock that stands still and hashing that is counted."""
+
+import secrets
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from datetime import UTC, datetime
+
+import argon2
+import psycopg
+import pytest
+
+from visiona.accounts.model import AccountSettings, ClientInfo, SignedIn, new_signing_key
+from visiona.accounts.service import AccountService
+from visiona.core.clock import FixedClock
+from visiona.db.pool import Connection, Database
+
+PASSWORD = "a quiet blue harbour"
+
+
+class CountingHasher(argon2.PasswordHasher):
+    """The production parameters; `hashed` and `verified` say how often work was done."""
+
+    def __init__(self) -> None:
+        super().__init__(time_cost=2, memory_cost=19_456, parallelism=1)
+        self.hashed = 0
+        self.verified: list[str] = []
+
+    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        self.hashed += 1
+        return super().hash(password, salt=salt)
+
+    def verify(self, hash: str, password: str | bytes) -> bool:  # noqa: A002 - the library's name
+        self.verified.append(hash)
+        return super().verify(hash, password)
+
+
+@pytest.fixture(scope="session")
+def signing_key() -> str:
+    return new_signing_key()
+
+
+@pytest.fixture
+def settings(signing_key: str) -> AccountSettings:
+    return AccountSettings((signing_key,), "https://visiona.example", b"throttle secret")
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock(datetime.now(UTC))
+
+
+@pytest.fixture
+def hasher() -> CountingHasher:
+    return CountingHasher()
+
+
+@pytest.fixture
+def accounts(
+    database: Database, clock: FixedClock, settings: AccountSettings, hasher: CountingHasher
+) -> AccountService:
+    return AccountService(database, clock, settings, hasher=hasher)
+
+
+@pytest.fixture
+def password() -> str:
+    return PASSWORD
+
+
+@pytest.fixture
+def email() -> str:
+    """An address that no other test uses."""
+    return f"{uuid.uuid4().hex}@example.com"
+
+
+@pytest.fixture
+def other_email() -> str:
+    return f"{uuid.uuid4().hex}@example.com"
+
+
+@pytest.fixture
+def new_client() -> Callable[[], ClientInfo]:
+    """Each call answers a client in a network of its own, so that tests do not slow each other."""
+    return lambda: ClientInfo(
+        f"2001:db8:{secrets.randbelow(2**16):x}:{secrets.randbelow(2**16):x}::1", "test"
+    )
+
+
+@pytest.fixture
+def client(new_client: Callable[[], ClientInfo]) -> ClientInfo:
+    return new_client()
+
+
+@pytest.fixture
+async def signed_in(accounts: AccountService, email: str, password: str, client: ClientInfo) -> SignedIn:
+    return await accounts.sign_up(email, password, client)
+
+
+@pytest.fixture
+async def owner(owner_url: str) -> AsyncGenerator[Connection]:
+    """A connection that sees everything."""
+    async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def suspend(owner: Connection) -> Callable[[int], Awaitable[None]]:
+    async def suspend(user_id: int) -> None:
+        await owner.execute("update users set status = 'suspended' where id = %s", [user_id])
+
+    return suspend
