@@ -9,7 +9,7 @@ import argon2
 import psycopg
 import pytest
 
-from visiona.accounts.model import AccountSettings, ClientInfo, SignedIn, new_signing_key
+from visiona.accounts.model import AccountSettings, ClientInfo, SignedIn, derived_signing_key
 from visiona.accounts.service import AccountService
 from visiona.core.clock import FixedClock
 from visiona.db.pool import Connection, Database
@@ -36,7 +36,7 @@ class CountingHasher(argon2.PasswordHasher):
 
 @pytest.fixture(scope="session")
 def signing_key() -> str:
-    return new_signing_key()
+    return derived_signing_key(secrets.token_bytes(32))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import secrets
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from visiona.accounts.model import AccountSettings, SignedIn, TokenKeys, new_signing_key
+from visiona.accounts.model import AccountSettings, SignedIn, TokenKeys, derived_signing_key
 from visiona.accounts.service import AccountService
 from visiona.core.clock import FixedClock
 from visiona.core.errors import Unauthenticated
@@ -171,7 +172,7 @@ async def test_the_public_key_is_no_secret(
 
 
 async def test_other_keys_are_refused(accounts: AccountService, forge: Forge) -> None:
-    other = new_signing_key()
+    other = derived_signing_key(secrets.token_bytes(32))
     other_kid = TokenKeys((other,), "x").jwks()["keys"][0]["kid"]
     curve = ec.generate_private_key(ec.SECP256R1())
     pem = curve.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -209,9 +210,22 @@ async def test_nonsense_is_refused(accounts: AccountService, token: str) -> None
     await refused(accounts, token)
 
 
-async def test_deeply_nested_headers_are_refused(accounts: AccountService) -> None:
-    deep = base64.urlsafe_b64encode(b"[" * 700).decode().rstrip("=")
-    await refused(accounts, f"{deep}.e30.x")
+async def test_a_token_longer_than_ours_is_not_even_parsed(accounts: AccountService, forge: Forge) -> None:
+    assert await accounts.authenticate_bearer(forge(jti="1" * 200))
+    await refused(accounts, forge(jti="1" * 700))
+
+
+def test_a_deeply_nested_header_does_not_exhaust_the_stack(signing_key: str, clock: FixedClock) -> None:
+    keys = TokenKeys((signing_key,), "x")
+    token = base64.urlsafe_b64encode(b"[" * 700).decode().rstrip("=") + ".e30.x"
+
+    def verify_below(frames: int) -> None:
+        if frames > 0:
+            verify_below(frames - 1)
+        keys.verify(token, clock.now())
+
+    with pytest.raises(Unauthenticated):
+        verify_below(500)
 
 
 def test_the_key_set_is_public_and_named_by_thumbprint(accounts: AccountService, signing_key: str) -> None:
@@ -224,8 +238,7 @@ def test_the_key_set_is_public_and_named_by_thumbprint(accounts: AccountService,
 def test_the_thumbprint_is_that_of_rfc_8037() -> None:
     # The key of RFC 8037, appendix A.1, and its thumbprint from A.3.
     seed = base64.urlsafe_b64decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=")
-    der = bytes.fromhex("302e020100300506032b657004220420") + seed
-    pem = f"-----BEGIN PRIVATE KEY-----\n{base64.b64encode(der).decode()}\n-----END PRIVATE KEY-----\n"
+    pem = derived_signing_key(seed)
     (jwk,) = TokenKeys((pem,), "x").jwks()["keys"]
     assert jwk["x"] == "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
     assert jwk["kid"] == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
@@ -238,7 +251,7 @@ async def test_a_key_can_be_rotated(
     signed_in: SignedIn,
     settings: AccountSettings,
 ) -> None:
-    new = new_signing_key()
+    new = derived_signing_key(secrets.token_bytes(32))
     rotated = _with_keys(database, clock, settings, (new, signing_key))
     assert await rotated.authenticate_bearer(signed_in.access_token.token) == signed_in.session
     fresh = await rotated.refresh(signed_in.session)

@@ -264,9 +264,9 @@ def secret_hash(secret: str) -> bytes:
     return hashlib.sha256(secret.encode(errors="replace")).digest()
 
 
-def new_signing_key() -> str:
-    """A fresh Ed25519 private key as PEM."""
-    key = Ed25519PrivateKey.generate()
+def derived_signing_key(seed: bytes) -> str:
+    """The Ed25519 private key, as PEM, that belongs to a secret seed of 32 bytes."""
+    key = Ed25519PrivateKey.from_private_bytes(seed)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
@@ -306,7 +306,7 @@ class TokenKeys:
         """Raises `Unauthenticated` (`invalid_token`) for what was not issued here or is not valid now."""
         try:
             return self._verify(token, now.timestamp())
-        except (jwt.PyJWTError, ValueError, RecursionError) as error:
+        except (jwt.PyJWTError, ValueError) as error:
             raise Unauthenticated("invalid_token", "This access token is not valid. Log in again.") from error
 
     def _verify(self, token: str, now: float) -> TokenClaims:
