@@ -37,6 +37,12 @@ _LOG_TAIL = 16_384
 _HTTP_URL = re.compile(r"https?://[!-~]{1,8192}")
 
 
+def _require_id(text: str) -> None:
+    """For use while decoding, where a `ValueError` makes the answer unusable."""
+    if not usable_id(text):
+        raise ValueError("not an id")
+
+
 class UnusableAnswerError(Exception):
     """The body is not what the contract says it is. The text holds nothing of the body."""
 
@@ -61,8 +67,7 @@ class Job(msgspec.Struct):
     metrics: Metrics | None = None
 
     def __post_init__(self) -> None:
-        if not usable_id(self.id):
-            raise ValueError("not an id")
+        _require_id(self.id)
 
 
 class ListedJob(msgspec.Struct):
@@ -74,6 +79,9 @@ class ListedJob(msgspec.Struct):
     input: Any = None
     webhook: Any = None
     data_removed: Any = None
+
+    def __post_init__(self) -> None:
+        _require_id(self.id)
 
 
 class Page(msgspec.Struct):
