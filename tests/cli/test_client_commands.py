@@ -316,6 +316,17 @@ class TestSession:
             client.get("/api/auth/me")
         assert [request.token for request in server.requests] == ["Bearer old", "Bearer theirs"]
 
+    def test_a_renewal_whose_answer_was_lost_is_not_sent_twice(
+        self, server: LoopbackServer, store: CredentialStore
+    ) -> None:
+        """A cookie presented a second time may look stolen to the server."""
+        store.update(server.url, lambda _: session("old", NOW))
+        server.script(problem(401, "token_expired", "Expired."), LOST)
+        with pytest.raises(Unreachable), client_of(server, store) as client:
+            client.get("/api/auth/me")
+        assert [request.path for request in server.requests] == ["/api/auth/me", "/api/auth/refresh"]
+        assert store.load(server.url) == session("old", NOW)
+
     def test_a_revoked_session_is_forgotten(
         self, server: LoopbackServer, signed_in: CredentialStore, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -595,7 +606,7 @@ class TestUpload:
         assert visiona("photos", "upload", str(album)) == 1
         shown = capsys.readouterr()
         assert shown.out.count("✓") == 10
-        assert "10 accepted, 0 rejected, 2 not sent." in shown.err
+        assert "10 accepted, 0 rejected, 2 without a verdict." in shown.err
         assert "[quota_exhausted]" in shown.err
 
     def test_files_are_sent_whole_again_after_a_renewal(self, server: LoopbackServer, album: Path) -> None:

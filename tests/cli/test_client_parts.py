@@ -23,7 +23,7 @@ from visiona.entrypoints.cli.errors import (
 )
 from visiona.entrypoints.cli.options import parameters, parse_parameter
 from visiona.entrypoints.cli.output import clean, percent
-from visiona.entrypoints.cli.servers import server_origin, server_url
+from visiona.entrypoints.cli.servers import server_origin, server_url, travels_in_clear
 from visiona.entrypoints.cli.uploading import (
     CountedFile,
     Upload,
@@ -164,6 +164,21 @@ def test_the_origin_has_no_path() -> None:
     assert server_origin("https://example.org:8443/visiona") == "https://example.org:8443"
 
 
+@pytest.mark.parametrize(
+    ("server", "clear"),
+    [
+        ("http://example.org", True),
+        ("https://example.org", False),
+        ("http://127.0.0.1:8000", False),
+        ("http://[::1]:8000", False),
+        ("http://localhost", False),
+        ("http://127.0.0.1.example.org", True),
+    ],
+)
+def test_what_travels_in_clear(server: str, clear: bool) -> None:
+    assert travels_in_clear(server) is clear
+
+
 def test_exit_statuses_are_those_promised() -> None:
     problem = Problem(detail="No.", code="no")
     raised: list[CommandFailed] = [
@@ -263,8 +278,10 @@ class TestWaiting:
         assert work == 1.0
 
     def test_what_does_not_pass_is_raised_at_once(self) -> None:
+        failures = iter([Refused(404, Problem(detail="No such clone.")), AssertionError("looked again")])
+
         def look() -> None:
-            raise Refused(404, Problem(detail="No such clone."))
+            raise next(failures)
 
         with pytest.raises(Refused, match="No such clone"):
             wait(look, lambda _: Sighting(done=True, progress=None, label=""), again="visiona again")

@@ -14,6 +14,7 @@ from visiona.entrypoints.cli.connection import connect
 from visiona.entrypoints.cli.errors import CommandFailed
 from visiona.entrypoints.cli.options import AsJson, Server
 from visiona.entrypoints.cli.output import cell, note, print_facts, print_json, say, time_cell
+from visiona.entrypoints.cli.servers import travels_in_clear
 
 Email = Annotated[str | None, typer.Option("--email", help="The address of your account; else it is asked.")]
 PasswordStdin = Annotated[
@@ -26,19 +27,19 @@ def register(app: typer.Typer) -> None:
         app.command(rich_help_panel="Your account")(command)
 
 
-def signup(server: Server, email: Email = None, password_stdin: PasswordStdin = False) -> None:
+def signup(email: Email = None, password_stdin: PasswordStdin = False, *, server: Server) -> None:
     """Make an account, and sign in to it."""
     address, password = _credentials(email, password_stdin=password_stdin, confirm=True)
     _sign_in(server, "/api/auth/signup", address, password)
 
 
-def login(server: Server, email: Email = None, password_stdin: PasswordStdin = False) -> None:
+def login(email: Email = None, password_stdin: PasswordStdin = False, *, server: Server) -> None:
     """Sign in; the session is kept for the commands that follow."""
     address, password = _credentials(email, password_stdin=password_stdin, confirm=False)
     _sign_in(server, "/api/auth/login", address, password)
 
 
-def logout(server: Server) -> None:
+def logout(*, server: Server) -> None:
     """Sign out: the session is forgotten here and revoked at the server."""
     with connect(server) as client:
         try:
@@ -52,7 +53,7 @@ def logout(server: Server) -> None:
         say(f"Signed out {session.email} at {server}.")
 
 
-def me(server: Server, as_json: AsJson = False) -> None:
+def me(as_json: AsJson = False, *, server: Server) -> None:
     """Show who is signed in, the plan, and what is left of its quota."""
     with connect(server) as client:
         answer = client.get("/api/auth/me")
@@ -75,6 +76,8 @@ def _credentials(email: str | None, *, password_stdin: bool, confirm: bool) -> t
 
 
 def _sign_in(server: str, path: str, email: str, password: str) -> None:
+    if travels_in_clear(server):
+        note(f"{server} is not encrypted: your password can be read on its way there.", "yellow")
     with connect(server) as client:
         user = client.sign_in(path, email, password)
     say(f"Signed in as {user.email} at {server}.", "green")

@@ -53,12 +53,13 @@ def register(app: typer.Typer) -> None:
 
 @gallery.command("list")
 def list_images(
-    server: Server,
     model: OfModel = None,
     order: Annotated[Order, typer.Option("--order", help="Which come first.")] = Order.NEWEST,
     limit: Limit = None,
     cursor: Cursor = None,
     as_json: AsJson = False,
+    *,
+    server: Server,
 ) -> None:
     """List your images."""
     query = {"model_id": model, "order": order.value, "limit": limit, "cursor": cursor}
@@ -76,7 +77,7 @@ def list_images(
 
 
 @gallery.command()
-def download(server: Server, model: OfModel = None, out: OutFolder = IMAGES_FOLDER) -> None:
+def download(model: OfModel = None, out: OutFolder = IMAGES_FOLDER, *, server: Server) -> None:
     """Save all your images here, except those saved before."""
     saved = seen = 0
     with connect(server) as client:
@@ -88,7 +89,10 @@ def download(server: Server, model: OfModel = None, out: OutFolder = IMAGES_FOLD
 
 @gallery.command()
 def delete(
-    server: Server, ids: Annotated[list[int], typer.Argument(metavar="ID...")], yes: Yes = False
+    ids: Annotated[list[int], typer.Argument(metavar="ID")],
+    yes: Yes = False,
+    *,
+    server: Server,
 ) -> None:
     """Delete images for good."""
     confirm(f"Delete {len(ids)} images for good?" if len(ids) > 1 else f"Delete image {ids[0]}?", yes=yes)

@@ -62,7 +62,6 @@ def _model_named(text: str) -> str:
 
 
 def generate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
-    server: Server,
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="With your trigger word in it.")],
     model: Annotated[
         str,
@@ -77,6 +76,8 @@ def generate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     param: Parameters = None,
     out: OutFolder = IMAGES_FOLDER,
     no_wait: NoWait = False,
+    *,
+    server: Server,
 ) -> None:
     """Generate images of yourself, and save them here."""
     body = parameters(
@@ -99,7 +100,7 @@ def generate(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 
 
 @runs.command("list")
-def list_runs(server: Server, limit: Limit = None, cursor: Cursor = None, as_json: AsJson = False) -> None:
+def list_runs(limit: Limit = None, cursor: Cursor = None, as_json: AsJson = False, *, server: Server) -> None:
     """List your runs."""
     with connect(server) as client:
         answer = client.get("/api/generate", {"limit": limit, "cursor": cursor})
@@ -115,14 +116,14 @@ def list_runs(server: Server, limit: Limit = None, cursor: Cursor = None, as_jso
 
 
 @runs.command()
-def watch(server: Server, run_id: RunId, out: OutFolder = IMAGES_FOLDER) -> None:
+def watch(run_id: RunId, out: OutFolder = IMAGES_FOLDER, *, server: Server) -> None:
     """Watch a run until it ends, and save its images."""
     with connect(server) as client:
         _follow(client, run_id, out)
 
 
 @runs.command()
-def cancel(server: Server, run_id: RunId) -> None:
+def cancel(run_id: RunId, *, server: Server) -> None:
     """Cancel a run; quota for images not made is given back."""
     with connect(server) as client:
         client.post(f"/api/generate/{run_id}/cancel")

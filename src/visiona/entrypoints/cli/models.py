@@ -47,7 +47,6 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    server: Server,
     trigger_word: Annotated[
         str, typer.Argument(metavar="TRIGGER_WORD", help="The word that stands for you in prompts.")
     ],
@@ -59,6 +58,8 @@ def train(
         typer.Option("--photo", metavar="ID", help="Only this photo; may be repeated. Else all."),
     ] = None,
     no_wait: NoWait = False,
+    *,
+    server: Server,
 ) -> None:
     """Train a clone on your photos."""
     body: dict[str, Any] = {
@@ -79,7 +80,9 @@ def train(
 
 
 @models.command("list")
-def list_models(server: Server, limit: Limit = None, cursor: Cursor = None, as_json: AsJson = False) -> None:
+def list_models(
+    limit: Limit = None, cursor: Cursor = None, as_json: AsJson = False, *, server: Server
+) -> None:
     """List your clones."""
     with connect(server) as client:
         answer = client.get("/api/models", {"limit": limit, "cursor": cursor})
@@ -95,7 +98,7 @@ def list_models(server: Server, limit: Limit = None, cursor: Cursor = None, as_j
 
 
 @models.command()
-def status(server: Server, model_id: ModelId, as_json: AsJson = False) -> None:
+def status(model_id: ModelId, as_json: AsJson = False, *, server: Server) -> None:
     """Show one clone, and how far its training is."""
     with connect(server) as client:
         answer = client.get("/api/models/status", {"model_id": model_id})
@@ -106,14 +109,14 @@ def status(server: Server, model_id: ModelId, as_json: AsJson = False) -> None:
 
 
 @models.command()
-def watch(server: Server, model_id: ModelId) -> None:
+def watch(model_id: ModelId, *, server: Server) -> None:
     """Watch a training until it ends."""
     with connect(server) as client:
         _watch(client, model_id)
 
 
 @models.command()
-def cancel(server: Server, model_id: ModelId) -> None:
+def cancel(model_id: ModelId, *, server: Server) -> None:
     """Cancel a training."""
     with connect(server) as client:
         client.post(f"/api/models/{model_id}/cancel")
@@ -121,7 +124,7 @@ def cancel(server: Server, model_id: ModelId) -> None:
 
 
 @models.command()
-def delete(server: Server, model_id: ModelId, yes: Yes = False) -> None:
+def delete(model_id: ModelId, yes: Yes = False, *, server: Server) -> None:
     """Delete a clone for good. Images made with it stay."""
     confirm(f"Delete clone {model_id} for good?", yes=yes)
     with connect(server) as client:

@@ -1,7 +1,90 @@
 """The operator's commands: running, migrating and looking after a Visiona server."""
 
+from typing import Annotated
+
 import typer
+
+users = typer.Typer(help="Look after people's accounts.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Add the operator's commands to `app`."""
+    app.command(rich_help_panel="Operating a server")(up)
+    app.command(rich_help_panel="Operating a server")(serve)
+    app.command(rich_help_panel="Operating a server")(worker)
+    app.command(rich_help_panel="Operating a server")(migrate)
+    app.command(rich_help_panel="Operating a server")(doctor)
+    app.command(hidden=True)(sandbox)
+    users.command("list")(user_list)
+    users.command("plan")(user_plan)
+    app.add_typer(users, name="user", rich_help_panel="Operating a server")
+
+
+# Everything below loads what it needs when it runs: `visiona --help` must not load a web server.
+# ruff: noqa: PLC0415
+
+Supervised = Annotated[
+    bool, typer.Option("--supervised", hidden=True, help="End when standard input is closed.")
+]
+
+
+def up() -> None:
+    """Start everything on this machine, with nothing to configure; Ctrl-C stops it."""
+    from visiona.entrypoints.cli.supervisor import run_everything
+
+    raise typer.Exit(run_everything())
+
+
+def serve(supervised: Supervised = False) -> None:
+    """Serve the API and the pages."""
+    from visiona.entrypoints.cli.running import serve_forever
+
+    serve_forever(supervised=supervised)
+
+
+def worker(supervised: Supervised = False) -> None:
+    """Run background jobs."""
+    from visiona.entrypoints.cli.running import work_forever
+
+    work_forever(supervised=supervised)
+
+
+def sandbox(replicate_port: int, llm_port: int, supervised: Supervised = False) -> None:
+    """Serve the sandbox that stands in for providers without a key."""
+    from visiona.entrypoints.cli.running import serve_sandbox
+
+    serve_sandbox(replicate_port, llm_port, supervised=supervised)
+
+
+def migrate() -> None:
+    """Bring the database to this release: roles, tables, policies, plans."""
+    from visiona.entrypoints.cli.administration import migrate_database
+
+    applied = migrate_database()
+    typer.echo("\n".join(f"applied {name}" for name in applied) or "The database is up to date.")
+
+
+def doctor() -> None:
+    """Check that everything Visiona depends on works, and say how to mend what does not."""
+    from visiona.entrypoints.cli.administration import diagnose
+
+    findings = diagnose()
+    for finding in findings:
+        typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.name}: {finding.message}")
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+def user_list() -> None:
+    """Show all accounts with their plans."""
+    from visiona.entrypoints.cli.administration import list_users
+
+    for user in list_users():
+        typer.echo(f"{user.id}\t{user.email}\t{user.plan}\t{user.created_at:%Y-%m-%d}")
+
+
+def user_plan(email: str, plan: str) -> None:
+    """Put the account with this e-mail address on a plan."""
+    from visiona.entrypoints.cli.administration import set_plan
+
+    set_plan(email, plan)
+    typer.echo(f"{email} is on the plan {plan} now.")

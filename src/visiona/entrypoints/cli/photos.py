@@ -33,11 +33,12 @@ def register(app: typer.Typer) -> None:
 
 @photos.command()
 def upload(
-    server: Server,
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH...", exists=True, help="Photos, or folders to search for them."),
+        typer.Argument(metavar="PATH", exists=True, help="Photos, or folders to search for them."),
     ],
+    *,
+    server: Server,
 ) -> None:
     """Send photos. Fails only if not one was accepted; those accepted stay in any case."""
     uploads = as_uploads(find_photos(paths))
@@ -54,7 +55,9 @@ def upload(
 
 
 @photos.command("list")
-def list_photos(server: Server, limit: Limit = None, cursor: Cursor = None, as_json: AsJson = False) -> None:
+def list_photos(
+    limit: Limit = None, cursor: Cursor = None, as_json: AsJson = False, *, server: Server
+) -> None:
     """List your photos."""
     with connect(server) as client:
         answer = client.get("/api/photos", {"limit": limit, "cursor": cursor})
@@ -79,7 +82,7 @@ def list_photos(server: Server, limit: Limit = None, cursor: Cursor = None, as_j
 
 
 @photos.command()
-def delete(server: Server, ids: Annotated[list[int], typer.Argument(metavar="ID...")]) -> None:
+def delete(ids: Annotated[list[int], typer.Argument(metavar="ID")], *, server: Server) -> None:
     """Delete photos for good. Goes on past those that cannot be deleted."""
     refused = 0
     with connect(server) as client:
@@ -100,8 +103,8 @@ def _show_verdicts(verdicts: list[Verdict], total: int) -> None:
         print_table(["", "File", "Photo", "Size", "Remarks"], [_verdict_row(verdict) for verdict in verdicts])
     accepted = sum(verdict.photo is not None for verdict in verdicts)
     summary = [f"{accepted} accepted", f"{len(verdicts) - accepted} rejected"]
-    if unsent := total - len(verdicts):
-        summary.append(f"{unsent} not sent")
+    if untold := total - len(verdicts):
+        summary.append(f"{untold} without a verdict")
     note(", ".join(summary) + ".", "bold")
 
 

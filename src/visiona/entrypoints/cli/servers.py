@@ -3,6 +3,7 @@
 from urllib.parse import SplitResult, urlsplit
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -19,6 +20,12 @@ def server_url(text: str) -> str:
 def server_origin(server: str) -> str:
     """What a browser on the server's own pages would send as `Origin`."""
     return origin_of(urlsplit(server))
+
+
+def travels_in_clear(server: str) -> bool:
+    """Whether others on the way could read what is sent: no TLS, and not within this machine."""
+    parts = urlsplit(server)
+    return parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS
 
 
 def origin_of(parts: SplitResult) -> str:

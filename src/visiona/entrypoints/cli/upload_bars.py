@@ -6,10 +6,9 @@ from types import TracebackType
 from typing import Self
 
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.table import Column
 
 from visiona.entrypoints.cli.output import clean, note, notes
-
-NAME_WIDTH = 28
 
 
 class UploadBars:
@@ -21,15 +20,15 @@ class UploadBars:
         self._sent = dict.fromkeys(sizes, 0)
         self._bars = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, max_width=28)),
             BarColumn(bar_width=24),
-            DownloadColumn(),
-            TextColumn("[dim]{task.fields[state]}"),
+            DownloadColumn(table_column=Column(no_wrap=True)),
+            TextColumn("[dim]{task.fields[state]}", table_column=Column(no_wrap=True)),
             console=notes,
             transient=True,
             disable=not notes.is_terminal,
         )
-        self._all = self._bars.add_task(_label(f"All {len(sizes)}"), total=sum(sizes.values()), state="")
+        self._all = self._bars.add_task(f"All {len(sizes)}", total=sum(sizes.values()), state="")
         self._files: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
@@ -45,7 +44,7 @@ class UploadBars:
     def showing(self, names: Sequence[str]) -> Generator[None]:
         """The bars of one batch, gone when its verdicts are there."""
         self._files = {
-            name: self._bars.add_task(_label(name), total=self._sizes[name], state="") for name in names
+            name: self._bars.add_task(clean(name), total=self._sizes[name], state="") for name in names
         }
         try:
             yield
@@ -65,10 +64,3 @@ class UploadBars:
             self._bars.update(self._all, completed=sum(self._sent.values()))
 
         return count
-
-
-def _label(name: str) -> str:
-    shown = clean(name)
-    if len(shown) > NAME_WIDTH:
-        shown = f"{shown[: NAME_WIDTH - 1]}…"
-    return shown.ljust(NAME_WIDTH)

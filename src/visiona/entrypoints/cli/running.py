@@ -1,0 +1,134 @@
+"""The long-running processes: web server, worker, sandbox."""
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from visiona.db.events import EventHub
+from visiona.settings import Settings, read_settings
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+def serve_forever(*, supervised: bool) -> None:
+    from visiona.bootstrap import build  # noqa: PLC0415 - the sandbox does without
+    from visiona.entrypoints.asgi import create_asgi  # noqa: PLC0415 - the sandbox does without
+
+    settings = _start(supervised=supervised)
+    app = build(settings, "app")
+    config = uvicorn.Config(
+        create_asgi(app),
+        host=settings.host,
+        port=settings.port,
+        lifespan="on",
+        access_log=False,  # its lines hold signed links
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=20,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+    )
+    _Server(config, app.events).run()
+
+
+class _Server(uvicorn.Server):
+    """Ends the event streams when asked to stop: they would hold the shutdown up otherwise."""
+
+    def __init__(self, config: uvicorn.Config, events: EventHub) -> None:
+        super().__init__(config)
+        self._events = events
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._events.announce_end()
+        super().handle_exit(sig, frame)
+
+
+def work_forever(*, supervised: bool) -> None:
+    from visiona.bootstrap import build  # noqa: PLC0415 - the sandbox does without
+    from visiona.entrypoints.worker import run  # noqa: PLC0415 - the sandbox does without
+
+    settings = _start(supervised=supervised)
+    asyncio.run(run(build(settings, "worker")))
+
+
+def serve_sandbox(replicate_port: int, llm_port: int, *, supervised: bool) -> None:
+    from visiona.sandbox.llm import LlmSandboxConfig  # noqa: PLC0415 - only this process
+    from visiona.sandbox.llm import create_app as create_llm  # noqa: PLC0415 - only this process
+    from visiona.sandbox.replicate import ReplicateSandboxConfig  # noqa: PLC0415 - only this process
+    from visiona.sandbox.replicate import create_app as create_replicate  # noqa: PLC0415 - only this process
+
+    settings = _start(supervised=supervised)
+    replicate = create_replicate(
+        ReplicateSandboxConfig(
+            data_dir=settings.data_dir / "sandbox",
+            public_url=f"http://127.0.0.1:{replicate_port}",
+            token=settings.replicate_api_token or "",
+            webhook_secret=settings.replicate_webhook_secret or "",
+            environment=settings.environment,
+        )
+    )
+    llm = create_llm(
+        LlmSandboxConfig(
+            openai_key=settings.openai_api_key or secrets.token_hex(),
+            anthropic_key=settings.anthropic_api_key or secrets.token_hex(),
+            environment=settings.environment,
+        )
+    )
+    asyncio.run(_serve_together((replicate, replicate_port), (llm, llm_port)))
+
+
+async def _serve_together(*apps: tuple[object, int]) -> None:
+    """Several small servers in one process; the first to end ends all."""
+    servers = [
+        uvicorn.Server(
+            uvicorn.Config(
+                app,  # pyright: ignore[reportArgumentType] - any ASGI application
+                host="127.0.0.1",
+                port=port,
+                access_log=False,
+                log_config=None,
+                timeout_graceful_shutdown=3,
+            )
+        )
+        for app, port in apps
+    ]
+    tasks = [asyncio.create_task(server.serve()) for server in servers]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for server in servers:
+        server.should_exit = True
+    await asyncio.gather(*tasks)
+
+
+def _start(*, supervised: bool) -> Settings:
+    settings = read_settings()
+    logging.basicConfig(level=settings.log_level, format=LOG_FORMAT, stream=sys.stderr)
+    # They log every job and request at INFO; ours say what matters.
+    for name in ("procrastinate", "httpx", "httpx2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if supervised:
+        threading.Thread(target=_end_with_standard_input, daemon=True).start()
+    return settings
+
+
+def _end_with_standard_input() -> None:
+    """The supervisor holds the other end: when it dies, however it dies, this process ends too."""
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def secret_from_file(path: Path) -> str:
+    """The secret kept at `path`, made on first use, readable by its owner only."""
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(48))
+    return path.read_text(encoding="ascii").strip()

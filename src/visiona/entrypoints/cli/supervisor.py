@@ -1,0 +1,234 @@
+"""`visiona up`: everything on one machine, in the foreground, with nothing to configure.
+
+What the settings leave out is brought along: a PostgreSQL server, a secret key, and the sandbox for
+each provider without a key. The processes are the same that production runs; they learn where
+things are from the environment alone.
+"""
+
+import asyncio
+import base64
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
+
+from rich.console import Console
+
+from visiona.settings import Settings, SettingsError, read_settings
+
+READY_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 25.0
+RESTART_DELAY_S = 1.0
+
+console = Console(highlight=False)
+
+
+@contextlib.contextmanager
+def provided(settings: Settings) -> Generator[Settings]:
+    """The settings with the database and the secret filled in, as far as they were left out."""
+    from visiona.db.embedded import embedded_server  # noqa: PLC0415 - production does without
+    from visiona.entrypoints.cli.running import secret_from_file  # noqa: PLC0415 - loads the web server
+
+    if settings.production:
+        yield settings
+        return
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    secret = settings.secret_key or secret_from_file(settings.data_dir / "secret.key")
+    settings = replace(settings, secret_key=secret)
+    if settings.database_url or settings.app_database_url:
+        yield settings
+        return
+    with embedded_server(settings.data_dir / "postgres") as url:
+        yield replace(settings, database_url=url)
+
+
+def run_everything() -> int:
+    """Run until Ctrl-C or SIGTERM; answers the exit status."""
+    try:
+        settings = read_settings()
+        if settings.production:
+            raise SettingsError(
+                "`visiona up` is for one's own machine. In production run `visiona migrate`, "
+                "`visiona serve` and `visiona worker`."
+            )
+        _check_port(settings)
+    except SettingsError as error:
+        console.print(f"[red]{error}[/red]")
+        return 2
+    with _stop_requested() as stop, provided(settings) as complete:
+        return _run(complete, stop)
+
+
+class _Stop:
+    """Set by the first signal; a second one interrupts whatever waits."""
+
+    requested = False
+
+
+@contextlib.contextmanager
+def _stop_requested() -> Generator[_Stop]:
+    stop = _Stop()
+
+    def request(_signal: int, _frame: object) -> None:
+        stop.requested = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, request)
+    yield stop
+
+
+def _check_port(settings: Settings) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise SettingsError(
+                f"Port {settings.port} is taken. Choose another: VISIONA_PORT=8001 make up"
+            ) from error
+
+
+def _run(settings: Settings, stop: _Stop) -> int:
+    from visiona.bootstrap import prepare_database  # noqa: PLC0415 - after the first sign of life
+
+    environment, sandboxes = _environment(settings)
+    processes = _Processes(environment)
+    try:
+        if sandboxes:
+            processes.start("sandbox", *(str(port) for port in sandboxes))
+        asyncio.run(prepare_database(settings))
+        processes.start("serve")
+        processes.start("worker")
+        if not _wait_until_ready(settings, processes, stop):
+            return 0 if stop.requested else 1
+        _greet(settings, sandbox=bool(sandboxes))
+        while not stop.requested:
+            processes.restart_dead()
+            time.sleep(0.2)
+    finally:
+        console.print("Stopping…")
+        processes.stop()
+    return 0
+
+
+class _Processes:
+    """Children that end with us; each is restarted when it dies."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._running: dict[str, tuple[tuple[str, ...], subprocess.Popen[bytes]]] = {}
+
+    def start(self, command: str, *arguments: str) -> None:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "visiona", command, *arguments, "--supervised"],
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C reaches us alone, and we stop them in order
+        )
+        self._running[command] = (arguments, process)
+
+    def restart_dead(self) -> None:
+        for command, (arguments, process) in list(self._running.items()):
+            if process.poll() is not None:
+                console.print(f"[yellow]{command} ended ({process.returncode}); starting it again[/yellow]")
+                time.sleep(RESTART_DELAY_S)
+                self.start(command, *arguments)
+
+    def any_dead(self) -> bool:
+        return any(process.poll() is not None for _, process in self._running.values())
+
+    def stop(self) -> None:
+        """First those that take work, then the sandbox that they may be talking to."""
+        for commands in (("serve", "worker"), ("sandbox",)):
+            self._stop([self._running[command][1] for command in commands if command in self._running])
+
+    def _stop(self, processes: list[subprocess.Popen[bytes]]) -> None:
+        for process in processes:
+            process.terminate()
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        for process in processes:
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _environment(settings: Settings) -> tuple[dict[str, str], tuple[int, ...]]:
+    """What the children are told, and the ports of the sandbox if one is needed."""
+    values = {
+        "VISIONA_SECRET_KEY": settings.secret_key,
+        "VISIONA_DATABASE_URL": settings.database_url or "",
+        "VISIONA_DATA_DIR": str(settings.data_dir.resolve()),
+    }
+    needs_replicate = settings.replicate_api_token is None
+    needs_llm = not (settings.openai_api_key or settings.anthropic_api_key)
+    ports: tuple[int, ...] = ()
+    if needs_replicate or needs_llm:
+        ports = (_free_port(), _free_port())
+    if needs_replicate:
+        values |= {
+            "VISIONA_REPLICATE_API_TOKEN": "r8_sandbox",
+            "VISIONA_REPLICATE_BASE_URL": f"http://127.0.0.1:{ports[0]}/v1",
+            "VISIONA_REPLICATE_DELIVERY_HOSTS": f"127.0.0.1:{ports[0]}",
+            "VISIONA_REPLICATE_WEBHOOK_SECRET": _sandbox_webhook_secret(settings),
+        }
+    if needs_llm:
+        values |= {
+            "VISIONA_OPENAI_API_KEY": "sk-sandbox",
+            "VISIONA_OPENAI_BASE_URL": f"http://127.0.0.1:{ports[1]}/v1",
+            "VISIONA_ANTHROPIC_API_KEY": "sk-ant-sandbox",
+            "VISIONA_ANTHROPIC_BASE_URL": f"http://127.0.0.1:{ports[1]}",
+        }
+    return {**os.environ, **values}, ports
+
+
+def _sandbox_webhook_secret(settings: Settings) -> str:
+    key = settings.secret()[:32]
+    return f"whsec_{base64.b64encode(key).decode()}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wait_until_ready(settings: Settings, processes: _Processes, stop: _Stop) -> bool:
+    opener = build_opener(ProxyHandler({}))
+    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while time.monotonic() < deadline and not stop.requested:
+        if processes.any_dead():
+            console.print("[red]Visiona could not start; the reason stands above.[/red]")
+            return False
+        with contextlib.suppress(URLError, OSError):
+            opener.open(f"http://{host}:{settings.port}/readyz", timeout=2).close()
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _greet(settings: Settings, *, sandbox: bool) -> None:
+    console.print(f"\n  [bold]Visiona[/bold] is ready at [bold]{settings.origin}[/bold]")
+    if sandbox:
+        console.print(
+            "  Sandbox mode: trainings, images and rewritten prompts are simulated on this machine.\n"
+            "  Set VISIONA_REPLICATE_API_TOKEN (and an OpenAI or Anthropic key) for the real ones."
+        )
+    console.print(f"  Your data: {_shown(settings.data_dir)}    Stop with Ctrl-C.\n")
+
+
+def _shown(path: Path) -> str:
+    resolved = path.resolve()
+    with contextlib.suppress(ValueError):
+        return f"./{resolved.relative_to(Path.cwd())}"
+    return str(resolved)
