@@ -25,6 +25,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     public_url: str = ""
+    trusted_proxies: tuple[str, ...] = ()
     data_dir: Path = Path(".visiona")
     secret_key: str = field(default="", repr=False)
 

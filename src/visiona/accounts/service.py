@@ -28,13 +28,14 @@ from visiona.accounts.model import (
     User,
     attempt_limits,
     new_credentials,
+    normalized_email,
     presented_credentials,
     secret_hash,
 )
 from visiona.audit import service as audit
 from visiona.audit.model import Action
 from visiona.core.clock import Clock
-from visiona.core.errors import Conflict, Forbidden, TooMany, Unauthenticated
+from visiona.core.errors import Conflict, Forbidden, NotFound, TooMany, Unauthenticated
 from visiona.core.ids import opaque_id, secret_token
 from visiona.db.actor import Anonymous, SystemActor, UserActor
 from visiona.db.pool import Connection, Database
@@ -137,6 +138,20 @@ class AccountService:
     def jwks(self) -> dict[str, Any]:
         """The public keys that verify tokens, as a JSON Web Key Set."""
         return self._tokens.jwks()
+
+    async def everybody(self) -> list[User]:
+        """For operators. The database must be the worker's."""
+        async with self._database.transaction(SystemActor("operator")) as connection:
+            return await store.users(connection)
+
+    async def find_by_email(self, email: str) -> User:
+        """For operators. The database must be the worker's. Raises `NotFound` (`user_not_found`)."""
+        address = normalized_email(email)
+        async with self._database.transaction(SystemActor("operator")) as connection:
+            user = address and await store.find_user_by_email(connection, address)
+        if not user:
+            raise NotFound("user_not_found", "There is no account with this address.")
+        return user
 
     async def purge(self) -> None:
         """Remove dead sessions and old attempts. The database must be the worker's."""

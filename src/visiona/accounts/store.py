@@ -4,6 +4,8 @@ import uuid
 from collections.abc import Iterable
 from datetime import datetime
 
+from psycopg.rows import class_row
+
 from visiona.accounts.model import AttemptLimit, Session, StoredCredentials, StoredSession, User
 from visiona.db.pool import Connection, fetch_value
 
@@ -98,3 +100,17 @@ async def purge(connection: Connection) -> None:
     """Remove sessions that can never be used again, and attempts that no longer slow anybody."""
     await connection.execute("delete from sessions where expires_at < now() or revoked_at < now()")
     await connection.execute("select visiona.purge_attempts()")
+
+
+async def users(connection: Connection) -> list[User]:
+    """Everybody, for the worker's system actor."""
+    async with connection.cursor(row_factory=class_row(User)) as cursor:
+        await cursor.execute("select id, email, created_at from users order by id")
+        return await cursor.fetchall()
+
+
+async def find_user_by_email(connection: Connection, email: str) -> User | None:
+    """For the worker's system actor."""
+    async with connection.cursor(row_factory=class_row(User)) as cursor:
+        await cursor.execute("select id, email, created_at from users where email = %s", [email])
+        return await cursor.fetchone()

@@ -68,6 +68,11 @@ class BillingService:
             period=period,
         )
 
+    async def plans_by_user(self) -> dict[int, str]:
+        """For operators: who has another plan than the free one. The database must be the worker's."""
+        async with self._database.transaction(SystemActor("operator")) as connection:
+            return await store.plans_by_user(connection)
+
     async def set_plan(self, user_id: int, plan: str) -> None:
         """An operator's act, until payments decide. Raises `Invalid` (`unknown_plan`)."""
         if plan not in plans():

@@ -56,6 +56,11 @@ async def plan_of(connection: Connection, user_id: int) -> str | None:
     return await fetch_value(connection, "select plan from entitlements where user_id = %s", [user_id])
 
 
+async def plans_by_user(connection: Connection) -> dict[int, str]:
+    rows = await (await connection.execute("select user_id, plan from entitlements")).fetchall()
+    return {row[0]: row[1] for row in rows}
+
+
 async def set_plan(connection: Connection, user_id: int, plan: str) -> None:
     await connection.execute(
         """insert into entitlements (user_id, plan) values (%s, %s)

@@ -27,9 +27,11 @@ Topic = Literal["model", "run"]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`topic` and `id` name a row that changed; `resync` means that events may have been missed."""
+    """`topic` and `id` name a row that changed; `resync` means that events may have been missed,
+    `closing` that this process is about to end.
+    """
 
-    topic: Topic | Literal["resync"]
+    topic: Topic | Literal["resync", "closing"]
     id: int
 
 
@@ -74,7 +76,7 @@ class EventHub:
             try:
                 async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
                     await connection.execute("listen visiona_events")
-                    self._resync_all()
+                    self._offer_all(Event("resync", 0))
                     async for notification in connection.notifies():
                         self._dispatch(notification.payload)
             except psycopg.OperationalError:
@@ -87,15 +89,19 @@ class EventHub:
         for queue in self._subscribers.get(message["user"], ()):
             _offer(queue, event)
 
-    def _resync_all(self) -> None:
+    def announce_end(self) -> None:
+        """Tell all subscribers that this process is about to end."""
+        self._offer_all(Event("closing", 0))
+
+    def _offer_all(self, event: Event) -> None:
         for queues in self._subscribers.values():
             for queue in queues:
-                _offer(queue, Event("resync", 0))
+                _offer(queue, event)
 
 
 def _offer(queue: asyncio.Queue[Event], event: Event) -> None:
     if queue.full():
         while not queue.empty():
             queue.get_nowait()
-        event = Event("resync", 0)
+        queue.put_nowait(Event("resync", 0))
     queue.put_nowait(event)

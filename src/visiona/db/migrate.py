@@ -12,7 +12,7 @@ from typing import LiteralString, cast
 
 import psycopg
 from procrastinate.schema import SchemaManager
-from psycopg import Connection, sql
+from psycopg import AsyncConnection, Connection, sql
 from psycopg.rows import TupleRow
 
 from visiona.db.roles import APP_ROLE, AUTH_ROLE, OWNER_ROLE, WORKER_ROLE, RolePasswords
@@ -61,10 +61,11 @@ def migrate(url: str, passwords: RolePasswords) -> list[str]:
     return applied
 
 
-def pending(connection: _Connection) -> list[str]:
+async def pending(connection: AsyncConnection[TupleRow]) -> list[str]:
     """Names of this release's migrations that the database lacks."""
-    known = _checksums(connection)
-    return [m.name for m in own_migrations() if m.name not in known]
+    rows = await (await connection.execute("select name from visiona.schema_migrations")).fetchall()
+    known = {row[0] for row in rows}
+    return [migration.name for migration in own_migrations() if migration.name not in known]
 
 
 def _provision(connection: _Connection, passwords: RolePasswords) -> None:

@@ -78,8 +78,8 @@ def user_list() -> None:
     """Show all accounts with their plans."""
     from visiona.entrypoints.cli.administration import list_users
 
-    for user in list_users():
-        typer.echo(f"{user.id}\t{user.email}\t{user.plan}\t{user.created_at:%Y-%m-%d}")
+    for user, plan in list_users():
+        typer.echo(f"{user.id}\t{user.email}\t{plan}\t{user.created_at:%Y-%m-%d}")
 
 
 def user_plan(email: str, plan: str) -> None:

@@ -8,6 +8,7 @@ things are from the environment alone.
 import asyncio
 import base64
 import contextlib
+import hashlib
 import os
 import signal
 import socket
@@ -54,12 +55,7 @@ def run_everything() -> int:
     """Run until Ctrl-C or SIGTERM; answers the exit status."""
     try:
         settings = read_settings()
-        if settings.production:
-            raise SettingsError(
-                "`visiona up` is for one's own machine. In production run `visiona migrate`, "
-                "`visiona serve` and `visiona worker`."
-            )
-        _check_port(settings)
+        _check_usable(settings)
     except SettingsError as error:
         console.print(f"[red]{error}[/red]")
         return 2
@@ -85,7 +81,12 @@ def _stop_requested() -> Generator[_Stop]:
     yield stop
 
 
-def _check_port(settings: Settings) -> None:
+def _check_usable(settings: Settings) -> None:
+    if settings.production:
+        raise SettingsError(
+            "`visiona up` is for one's own machine. In production run `visiona migrate`, "
+            "`visiona serve` and `visiona worker`."
+        )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -127,7 +128,7 @@ class _Processes:
         self._running: dict[str, tuple[tuple[str, ...], subprocess.Popen[bytes]]] = {}
 
     def start(self, command: str, *arguments: str) -> None:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own module, with our own arguments
             [sys.executable, "-m", "visiona", command, *arguments, "--supervised"],
             env=self._environment,
             stdin=subprocess.PIPE,
@@ -171,28 +172,27 @@ def _environment(settings: Settings) -> tuple[dict[str, str], tuple[int, ...]]:
     }
     needs_replicate = settings.replicate_api_token is None
     needs_llm = not (settings.openai_api_key or settings.anthropic_api_key)
-    ports: tuple[int, ...] = ()
-    if needs_replicate or needs_llm:
-        ports = (_free_port(), _free_port())
+    replicate_port, llm_port = _free_port(), _free_port()
     if needs_replicate:
         values |= {
             "VISIONA_REPLICATE_API_TOKEN": "r8_sandbox",
-            "VISIONA_REPLICATE_BASE_URL": f"http://127.0.0.1:{ports[0]}/v1",
-            "VISIONA_REPLICATE_DELIVERY_HOSTS": f"127.0.0.1:{ports[0]}",
+            "VISIONA_REPLICATE_BASE_URL": f"http://127.0.0.1:{replicate_port}/v1",
+            "VISIONA_REPLICATE_DELIVERY_HOSTS": f"127.0.0.1:{replicate_port}",
             "VISIONA_REPLICATE_WEBHOOK_SECRET": _sandbox_webhook_secret(settings),
         }
     if needs_llm:
         values |= {
             "VISIONA_OPENAI_API_KEY": "sk-sandbox",
-            "VISIONA_OPENAI_BASE_URL": f"http://127.0.0.1:{ports[1]}/v1",
+            "VISIONA_OPENAI_BASE_URL": f"http://127.0.0.1:{llm_port}/v1",
             "VISIONA_ANTHROPIC_API_KEY": "sk-ant-sandbox",
-            "VISIONA_ANTHROPIC_BASE_URL": f"http://127.0.0.1:{ports[1]}",
+            "VISIONA_ANTHROPIC_BASE_URL": f"http://127.0.0.1:{llm_port}",
         }
+    ports = (replicate_port, llm_port) if needs_replicate or needs_llm else ()
     return {**os.environ, **values}, ports
 
 
 def _sandbox_webhook_secret(settings: Settings) -> str:
-    key = settings.secret()[:32]
+    key = hashlib.sha256(b"sandbox-webhooks:" + settings.secret()).digest()
     return f"whsec_{base64.b64encode(key).decode()}"
 
 

@@ -1,0 +1,286 @@
+"""Builds one `App` from the settings: the only place where rooms and adapters meet.
+
+Nothing is opened until `App.open`, and SDKs load when first used: a cold start pays for neither.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import psycopg
+
+from visiona.accounts import jobs as account_jobs
+from visiona.accounts.model import AccountSettings, derived_signing_key
+from visiona.accounts.service import AccountService
+from visiona.adapters.anthropic import AnthropicPromptWriter
+from visiona.adapters.enhancer import FallbackEnhancer
+from visiona.adapters.imaging import ChildImageProcessor
+from visiona.adapters.objects import open_store
+from visiona.adapters.openai import OpenAIPromptWriter
+from visiona.adapters.replicate import (
+    InvalidSignature,
+    ReplicateClient,
+    ReplicateConfig,
+    ReplicateGenerator,
+    ReplicateTrainer,
+    UnreadableWebhook,
+    read_webhook,
+    verify_webhook,
+)
+from visiona.billing.service import BillingService, publish_plans
+from visiona.clones import jobs as clone_jobs
+from visiona.clones.service import CloneService
+from visiona.core.clock import Clock, SystemClock
+from visiona.core.errors import Invalid, Unauthenticated, Unavailable
+from visiona.db.actor import Anonymous
+from visiona.db.events import EventHub
+from visiona.db.jobs import Job
+from visiona.db.migrate import migrate, pending
+from visiona.db.pool import Database
+from visiona.db.roles import (
+    APP_ROLE,
+    OWNER_ROLE,
+    WORKER_ROLE,
+    RolePasswords,
+    derived_password,
+    password_in,
+    url_for_role,
+)
+from visiona.gallery.service import GalleryService
+from visiona.generations import jobs as generation_jobs
+from visiona.generations.service import GenerationService, Providers
+from visiona.inbox import jobs as inbox_jobs
+from visiona.inbox.model import Handler, Receipt
+from visiona.inbox.service import InboxService
+from visiona.objects import jobs as object_jobs
+from visiona.objects.model import LinkSigner
+from visiona.objects.service import ObjectService
+from visiona.photos.service import PhotoService
+from visiona.settings import Settings, SettingsError
+
+REPLICATE_WEBHOOK_PATH = "/api/webhooks/replicate"
+
+# Turns a provider's request (headers, raw body, query) into a receipt, or raises `Unauthenticated`.
+WebhookReader = Callable[[Mapping[str, str], bytes, Mapping[str, str]], Awaitable[Receipt]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """Every service, wired. One per process."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    events: EventHub
+    accounts: AccountService
+    billing: BillingService
+    objects: ObjectService
+    photos: PhotoService
+    clones: CloneService
+    generations: GenerationService
+    gallery: GalleryService
+    inbox: InboxService
+    read_replicate_webhook: WebhookReader
+    closers: Sequence[Callable[[], Awaitable[None]]]
+
+    async def open(self) -> None:
+        await self.database.open()
+
+    async def close(self) -> None:
+        for close in self.closers:
+            await close()
+
+    async def readiness(self) -> dict[str, str]:
+        """Each thing that a request needs: `ok`, or what to do about it."""
+        checks: dict[str, str] = {}
+        try:
+            async with self.database.transaction(Anonymous()) as connection:
+                missing = await pending(connection)
+            checks["database"] = "ok"
+            checks["migrations"] = f"run `visiona migrate`: {', '.join(missing)}" if missing else "ok"
+        except Unavailable as error:
+            checks["database"] = error.detail
+        try:
+            await self.objects.check()
+            checks["storage"] = "ok"
+        except Exception:  # noqa: BLE001 - whatever it is, the store is not usable
+            checks["storage"] = "objects cannot be written and read; check VISIONA_STORAGE_URL and its keys"
+        return checks
+
+    def jobs(self) -> list[Job]:
+        """What the worker runs."""
+        return [
+            *account_jobs.jobs(self.accounts),
+            *object_jobs.jobs(self.objects),
+            *inbox_jobs.jobs(self.inbox),
+            *clone_jobs.jobs(self.clones),
+            *generation_jobs.jobs(self.generations),
+        ]
+
+
+def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | None = None) -> App:
+    """Wire everything for a process that connects as the application's or the worker's role."""
+    clock = clock or SystemClock()
+    secret = settings.secret()
+    url = app_database_url(settings) if role == "app" else worker_database_url(settings)
+    database = Database(url, max_size=settings.database_pool_size, pooler=settings.database_pooler)
+    events = EventHub(url)
+    imaging = ChildImageProcessor()
+    objects = ObjectService(
+        database, open_store(settings.objects_url), LinkSigner(_derived(secret, "links")), clock
+    )
+    billing = BillingService(database, clock)
+    replicate = ReplicateClient(_replicate_config(settings))
+    writers = _writers(settings)
+    webhook_url = settings.webhook_base and settings.webhook_base + REPLICATE_WEBHOOK_PATH
+    clones = CloneService(database, clock, ReplicateTrainer(replicate), objects, billing, webhook_url)
+    generations = GenerationService(
+        database,
+        clock,
+        Providers(ReplicateGenerator(replicate), FallbackEnhancer(writers), imaging),
+        objects,
+        billing,
+        user_ref=lambda user_id: hmac.new(secret, f"user-ref:{user_id}".encode(), "sha256").hexdigest(),
+        webhook_url=webhook_url,
+    )
+    return App(
+        settings=settings,
+        clock=clock,
+        database=database,
+        events=events,
+        accounts=AccountService(database, clock, _account_settings(settings, secret)),
+        billing=billing,
+        objects=objects,
+        photos=PhotoService(database, objects, imaging),
+        clones=clones,
+        generations=generations,
+        gallery=GalleryService(database, objects),
+        inbox=InboxService(database, _handlers(clones, generations)),
+        read_replicate_webhook=_replicate_reader(replicate, clock),
+        closers=[
+            events.stop,
+            imaging.aclose,
+            replicate.aclose,
+            *(writer.aclose for writer in writers),
+            database.close,
+        ],
+    )
+
+
+async def prepare_database(settings: Settings) -> list[str]:
+    """Roles, migrations and plans, as the database's owner; answers what was applied."""
+    if settings.database_url is None:
+        raise SettingsError("VISIONA_DATABASE_URL is missing: the URL of the database's owner.")
+    passwords = RolePasswords(
+        app=password_in(app_database_url(settings)), worker=password_in(worker_database_url(settings))
+    )
+    applied = migrate(settings.database_url, passwords)
+    async with await psycopg.AsyncConnection.connect(settings.database_url) as connection:
+        await connection.execute(f"set local role {OWNER_ROLE}")
+        await publish_plans(connection)
+    return applied
+
+
+def app_database_url(settings: Settings) -> str:
+    return settings.app_database_url or _role_url(settings, APP_ROLE)
+
+
+def worker_database_url(settings: Settings) -> str:
+    return settings.worker_database_url or _role_url(settings, WORKER_ROLE)
+
+
+def _role_url(settings: Settings, role: str) -> str:
+    if settings.database_url is None:
+        raise SettingsError(
+            "VISIONA_DATABASE_URL is missing. `visiona up` brings a database of its own; "
+            "everything else needs the URL of one."
+        )
+    return url_for_role(settings.database_url, role, derived_password(settings.secret(), role))
+
+
+def _derived(secret: bytes, purpose: str) -> bytes:
+    """A key of its own for each purpose, so that none can be used for another."""
+    return hmac.new(secret, f"visiona:{purpose}".encode(), hashlib.sha256).digest()
+
+
+def _account_settings(settings: Settings, secret: bytes) -> AccountSettings:
+    return AccountSettings(
+        signing_keys=(derived_signing_key(_derived(secret, "tokens")),),
+        issuer=settings.origin,
+        throttle_secret=_derived(secret, "throttle"),
+    )
+
+
+def _replicate_config(settings: Settings) -> ReplicateConfig:
+    if settings.replicate_api_token is None:
+        raise SettingsError(
+            "VISIONA_REPLICATE_API_TOKEN is missing. `visiona up` brings a sandbox instead; "
+            "everything else needs a token from https://replicate.com/account/api-tokens."
+        )
+    return ReplicateConfig(
+        token=settings.replicate_api_token,
+        base_url=settings.replicate_base_url,
+        owner=settings.replicate_owner,
+        webhook_secret=settings.replicate_webhook_secret or "",
+        trainer_version=settings.replicate_trainer_version,
+        delivery_hosts=settings.replicate_delivery_hosts,
+    )
+
+
+def _writers(settings: Settings) -> list[OpenAIPromptWriter | AnthropicPromptWriter]:
+    """The configured language models, in the order in which they are asked."""
+    writers: list[OpenAIPromptWriter | AnthropicPromptWriter] = []
+    for name in settings.enhancers:
+        if name == "openai" and settings.openai_api_key:
+            writers.append(
+                OpenAIPromptWriter(
+                    settings.openai_api_key, model=settings.openai_model, base_url=settings.openai_base_url
+                )
+            )
+        elif name == "anthropic" and settings.anthropic_api_key:
+            writers.append(
+                AnthropicPromptWriter(
+                    settings.anthropic_api_key,
+                    model=settings.anthropic_model,
+                    base_url=settings.anthropic_base_url,
+                )
+            )
+    return writers
+
+
+def _handlers(clones: CloneService, generations: GenerationService) -> dict[tuple[str, str], Handler]:
+    async def training(reference: Mapping[str, Any]) -> None:
+        await clones.observe(reference["user"], reference["id"], reference["remote_id"])
+
+    async def prediction(reference: Mapping[str, Any]) -> None:
+        await generations.observe(reference["user"], reference["id"], reference["remote_id"])
+
+    return {("replicate", "training"): training, ("replicate", "prediction"): prediction}
+
+
+def _replicate_reader(client: ReplicateClient, clock: Clock) -> WebhookReader:
+    async def verified_id(headers: Mapping[str, str], body: bytes) -> str:
+        try:
+            return verify_webhook(await client.webhook_secret(), headers, body, clock.now())
+        except InvalidSignature:  # perhaps the secret was rotated
+            secret = await client.webhook_secret(refresh=True)
+            return verify_webhook(secret, headers, body, clock.now())
+
+    async def read(headers: Mapping[str, str], body: bytes, query: Mapping[str, str]) -> Receipt:
+        try:
+            webhook_id = await verified_id(headers, body)
+            notice = read_webhook(body)
+            reference = {
+                "user": int(query["user"]),
+                "id": int(query["id"]),
+                "remote_id": notice.remote_id,
+            }
+        except InvalidSignature as error:
+            raise Unauthenticated("invalid_signature", "The signature does not match.") from error
+        except (UnreadableWebhook, KeyError, ValueError) as error:
+            raise Invalid("unreadable_webhook", "This is not a webhook that Visiona asked for.") from error
+        return Receipt("replicate", webhook_id, query.get("topic", ""), reference)
+
+    return read

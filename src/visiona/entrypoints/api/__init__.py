@@ -1,0 +1,1 @@
+"""The HTTP API: the contract of docs/openapi.json."""

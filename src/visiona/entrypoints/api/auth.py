@@ -1,0 +1,93 @@
+"""Signing up, logging in and out."""
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.response import Redirect
+
+from visiona.accounts.model import SignedIn
+from visiona.billing.model import FREE
+from visiona.bootstrap import App
+from visiona.entrypoints.api.security import (
+    PUBLIC,
+    USER,
+    actor_for,
+    actor_of,
+    client_of,
+    no_session_cookie,
+    session_cookie,
+    session_of,
+)
+from visiona.entrypoints.api.views import (
+    MeView,
+    SignedInView,
+    TokenView,
+    quota_view,
+    signed_in_view,
+    user_view,
+)
+
+AnyRequest = Request[Any, Any, Any]
+
+
+class CredentialsBody(msgspec.Struct, forbid_unknown_fields=True):
+    email: str
+    password: str
+
+
+@post("/api/auth/signup", auth=PUBLIC, status_code=201)
+async def sign_up(app: App, request: AnyRequest, data: CredentialsBody) -> Response[SignedInView]:
+    signed_in = await app.accounts.sign_up(data.email, data.password, client_of(request))
+    return Response(
+        signed_in_view(signed_in, FREE), status_code=201, cookies=[session_cookie(app, signed_in)]
+    )
+
+
+@post("/api/auth/login", auth=PUBLIC, status_code=200)
+async def log_in(app: App, request: AnyRequest, data: CredentialsBody) -> Response[SignedInView]:
+    signed_in = await app.accounts.log_in(data.email, data.password, client_of(request))
+    return Response(
+        signed_in_view(signed_in, await _plan(app, signed_in)), cookies=[session_cookie(app, signed_in)]
+    )
+
+
+@get("/api/auth/login", auth=PUBLIC, status_code=303)
+async def log_in_page() -> Redirect:
+    return Redirect("/login", status_code=303)
+
+
+@get("/api/auth/signup", auth=PUBLIC, status_code=303)
+async def sign_up_page() -> Redirect:
+    return Redirect("/signup", status_code=303)
+
+
+@post("/api/auth/refresh", auth=USER, status_code=200)
+async def refresh(app: App, request: AnyRequest) -> TokenView:
+    token = await app.accounts.refresh(session_of(request))
+    return TokenView(token.token, "Bearer", token.expires_in)
+
+
+@post("/api/auth/logout", auth=USER, status_code=204)
+async def log_out(app: App, request: AnyRequest) -> Response[None]:
+    await app.accounts.log_out(session_of(request))
+    return Response(None, status_code=204, cookies=[no_session_cookie(app)])
+
+
+@get("/api/auth/me", auth=USER)
+async def me(app: App, request: AnyRequest) -> MeView:
+    user = await app.accounts.me(session_of(request))
+    quota = await app.billing.quota(actor_of(request))
+    return MeView(user_view(user, quota.plan.name), quota_view(quota))
+
+
+@get("/.well-known/jwks.json", auth=PUBLIC, include_in_schema=False)
+async def jwks(app: App) -> dict[str, Any]:
+    return app.accounts.jwks()
+
+
+async def _plan(app: App, signed_in: SignedIn) -> str:
+    return (await app.billing.quota(actor_for(signed_in.session))).plan.name
+
+
+HANDLERS = [sign_up, log_in, log_in_page, sign_up_page, refresh, log_out, me, jwks]

@@ -1,0 +1,69 @@
+"""Server-sent events: a person's own clones and runs, as they change."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import msgspec
+from litestar import Request, get
+from litestar.response import Stream
+
+from visiona.bootstrap import App
+from visiona.core.errors import NotFound
+from visiona.db.actor import UserActor
+from visiona.db.events import Event
+from visiona.entrypoints.api.security import USER, actor_of
+from visiona.entrypoints.api.views import model_view, run_view
+
+HEARTBEAT_S = 15.0
+# A browser reconnects by itself, and its session is checked anew then.
+STREAM_LIFETIME_S = 600.0
+
+
+@get("/api/events", auth=USER, media_type="text/event-stream")
+async def events(app: App, request: Request[Any, Any, Any]) -> Stream:
+    """Events `model` and `run` carry what `/api/models/status` and `/api/generate/{id}` answer.
+
+    `resync` means that events may have been missed: read the lists again.
+    """
+    return Stream(
+        _stream(app, actor_of(request)),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _stream(app: App, actor: UserActor) -> AsyncGenerator[bytes]:
+    yield b"retry: 2000\n\n"
+    end = asyncio.get_running_loop().time() + STREAM_LIFETIME_S
+    async with app.events.subscribe(actor.user_id) as queue:
+        while asyncio.get_running_loop().time() < end:
+            try:
+                async with asyncio.timeout(HEARTBEAT_S):
+                    event = await queue.get()
+            except TimeoutError:
+                yield b": still here\n\n"
+                continue
+            if event.topic == "closing":
+                return
+            message = await _message(app, actor, event)
+            if message is not None:
+                yield message
+
+
+async def _message(app: App, actor: UserActor, event: Event) -> bytes | None:
+    """The event as the stream carries it; None for a row that is gone already."""
+    try:
+        if event.topic == "model":
+            data: Any = model_view(await app.clones.get(actor, event.id))
+        elif event.topic == "run":
+            run, images = await app.generations.get(actor, event.id)
+            data = await run_view(app, run, images)
+        else:
+            data = {}
+    except NotFound:
+        return None
+    return b"event: " + event.topic.encode() + b"\ndata: " + msgspec.json.encode(data) + b"\n\n"
+
+
+HANDLERS = [events]

@@ -1,0 +1,23 @@
+"""Is it alive, and can it serve?"""
+
+from litestar import Response, get
+
+from visiona.bootstrap import App
+from visiona.entrypoints.api.security import PUBLIC
+
+
+@get("/healthz", auth=PUBLIC, include_in_schema=False)
+async def healthz() -> dict[str, str]:
+    """The process runs."""
+    return {"status": "ok"}
+
+
+@get("/readyz", auth=PUBLIC, include_in_schema=False)
+async def readyz(app: App) -> Response[dict[str, str]]:
+    """Database, migrations and storage work now."""
+    checks = await app.readiness()
+    ready = all(result == "ok" for result in checks.values())
+    return Response(checks, status_code=200 if ready else 503, headers={"Cache-Control": "no-store"})
+
+
+HANDLERS = [healthz, readyz]

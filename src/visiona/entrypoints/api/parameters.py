@@ -1,0 +1,16 @@
+"""Parameters that several routes share."""
+
+from typing import Annotated
+
+from litestar.params import Parameter
+
+RowId = Annotated[int, Parameter(ge=1, le=2**63 - 1)]
+Limit = Annotated[int, Parameter(ge=1, le=100)]
+Cursor = Annotated[int | None, Parameter(ge=1, le=2**63 - 1, description="`next_cursor` of the page before.")]
+IdempotencyHeader = Annotated[
+    str | None,
+    Parameter(
+        header="Idempotency-Key",
+        description="The same key with the same body spends once and answers the same result.",
+    ),
+]

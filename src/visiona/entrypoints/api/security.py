@@ -1,0 +1,134 @@
+"""Who is asking: every route declares its authentication in `opt`, and one guard enforces it.
+
+`auth=USER` takes a bearer token or the browser's session cookie; `auth=PUBLIC` takes anybody;
+`auth=SIGNED` means that the handler checks a signature of its own (links, webhooks). A route that
+declares nothing is refused.
+"""
+
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.datastructures import Cookie
+from litestar.handlers import BaseRouteHandler
+
+from visiona.accounts.model import ClientInfo, Session, SignedIn
+from visiona.bootstrap import App
+from visiona.core.errors import Forbidden, Unauthenticated
+from visiona.db.actor import UserActor
+
+Auth = Literal["user", "public", "signed"]
+USER: Auth = "user"
+PUBLIC: Auth = "public"
+SIGNED: Auth = "signed"
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_SESSION_STATE = "visiona_session"
+
+AnyConnection = ASGIConnection[Any, Any, Any, Any]
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
+        "frame-ancestors 'none'; form-action 'self'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), geolocation=(), microphone=(), payment=(self)",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+def app_of(connection: AnyConnection) -> App:
+    return connection.app.state.visiona
+
+
+async def guard(connection: AnyConnection, handler: BaseRouteHandler) -> None:
+    """Raises `Unauthenticated` or `Forbidden` before a handler of a `USER` route runs."""
+    if handler.opt["auth"] == USER:
+        connection.state[_SESSION_STATE] = await authenticate(connection)
+
+
+async def authenticate(connection: AnyConnection) -> Session:
+    app = app_of(connection)
+    header = connection.headers.get("authorization")
+    if header is not None:
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthenticated("invalid_token", "Send the token as: Authorization: Bearer <token>.")
+        return await app.accounts.authenticate_bearer(token.strip())
+    secret = connection.cookies.get(cookie_name(app))
+    if secret is None:
+        raise Unauthenticated("not_authenticated", "Log in first.")
+    check_origin(connection)
+    return await app.accounts.authenticate_cookie(secret)
+
+
+def check_origin(connection: AnyConnection) -> None:
+    """A cookie rides along with any site's request: state changes must come from our own pages."""
+    method = connection.scope.get("method", "GET")
+    if method in _SAFE_METHODS:
+        return
+    origin = connection.headers.get("origin")
+    if origin is not None:
+        same = origin in {app_of(connection).settings.origin, _host_origin(connection)}
+    else:
+        same = connection.headers.get("sec-fetch-site") == "same-origin"
+    if not same:
+        raise Forbidden("origin_mismatch", "This request did not come from Visiona's own pages.")
+
+
+def _host_origin(connection: AnyConnection) -> str | None:
+    """The origin that the browser itself named in `Host`. Only trusted over plain loopback, where
+    127.0.0.1 and localhost are the same machine; elsewhere the configured origin is the only one.
+    """
+    host = connection.headers.get("host", "")
+    loopback = urlsplit(f"//{host}").hostname in {"127.0.0.1", "localhost", "::1"}
+    configured = urlsplit(app_of(connection).settings.origin).hostname in {"127.0.0.1", "localhost", "::1"}
+    return f"http://{host}" if loopback and configured else None
+
+
+def session_of(request: Request[Any, Any, Any]) -> Session:
+    return request.state[_SESSION_STATE]
+
+
+def actor_for(session: Session) -> UserActor:
+    return UserActor(session.user_id, session.subject)
+
+
+def actor_of(request: Request[Any, Any, Any]) -> UserActor:
+    return actor_for(session_of(request))
+
+
+def client_of(connection: AnyConnection) -> ClientInfo:
+    client = connection.client
+    return ClientInfo(
+        address=client.host if client else "", user_agent=connection.headers.get("user-agent", "")
+    )
+
+
+def cookie_name(app: App) -> str:
+    return "__Host-visiona_session" if app.settings.secure_cookies else "visiona_session"
+
+
+def session_cookie(app: App, signed_in: SignedIn) -> Cookie:
+    return _cookie(app, signed_in.secret, int((signed_in.expires_at - app.clock.now()).total_seconds()))
+
+
+def no_session_cookie(app: App) -> Cookie:
+    return _cookie(app, "", 0)
+
+
+def _cookie(app: App, value: str, max_age: int) -> Cookie:
+    return Cookie(
+        key=cookie_name(app),
+        value=value,
+        path="/",
+        max_age=max_age,
+        httponly=True,
+        secure=app.settings.secure_cookies,
+        samesite="lax",
+    )
