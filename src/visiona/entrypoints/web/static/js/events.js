@@ -1,0 +1,84 @@
+// Live news about models and runs: server-sent events, and polling for as long as those fail.
+
+import { get } from "./api.js";
+
+const POLL_EVERY = 3000;
+const RECONNECT_AFTER = 20000;
+const HIDDEN_GRACE = 15000;
+
+/**
+ * Watches until the page goes away. `onModel` and `onRun` get the item as the API gives it.
+ * `active()` says what is in progress, as `{ models: [id], runs: [id] }`: that is what is asked
+ * for when events fail, and once after every pause, since news may have been missed.
+ */
+export function watch({ onModel, onRun, active }) {
+  let source = null;
+  let poller = null;
+  let reconnect = null;
+  let hiding = null;
+
+  async function askForActive() {
+    const { models, runs } = active();
+    const answers = await Promise.allSettled([
+      ...models.map((id) => get(`/api/models/status?model_id=${id}`).then(onModel)),
+      ...runs.map((id) => get(`/api/generate/${id}`).then(onRun)),
+    ]);
+    return answers;
+  }
+
+  function startPolling() {
+    poller ??= setInterval(askForActive, POLL_EVERY);
+  }
+
+  function stopPolling() {
+    clearInterval(poller);
+    poller = null;
+  }
+
+  function connect() {
+    if (source || document.hidden) return;
+    source = new EventSource("/api/events");
+    source.addEventListener("model", (event) => onModel(JSON.parse(event.data)));
+    source.addEventListener("run", (event) => onRun(JSON.parse(event.data)));
+    source.addEventListener("open", () => {
+      stopPolling();
+      askForActive();
+    });
+    source.addEventListener("error", () => {
+      startPolling();
+      // The browser reconnects by itself after a broken stream, but never after a refusal.
+      if (source?.readyState === EventSource.CLOSED) {
+        disconnect();
+        reconnect = setTimeout(connect, RECONNECT_AFTER);
+      }
+    });
+  }
+
+  function disconnect() {
+    clearTimeout(reconnect);
+    source?.close();
+    source = null;
+  }
+
+  // Browsers allow few connections to one server: a hidden page with nothing in progress gives its own back.
+  function onVisibility() {
+    clearTimeout(hiding);
+    if (!document.hidden) {
+      if (source) askForActive();
+      else connect();
+      return;
+    }
+    hiding = setTimeout(() => {
+      const { models, runs } = active();
+      if (models.length + runs.length === 0) disconnect();
+    }, HIDDEN_GRACE);
+  }
+
+  document.addEventListener("visibilitychange", onVisibility);
+  window.addEventListener("pagehide", () => {
+    stopPolling();
+    disconnect();
+  });
+  window.addEventListener("pageshow", (event) => event.persisted && connect());
+  connect();
+}

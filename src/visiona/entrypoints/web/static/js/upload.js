@@ -1,0 +1,89 @@
+// Sending files: small batches, progress by file, and the server's verdict on each.
+
+import { logInAgain, problemFrom } from "./api.js";
+
+const FILES_PER_BATCH = 3;
+const TYPES = /\.(jpe?g|png|webp|hei[cf])$/i;
+
+/** Why a file need not even be sent, or null. */
+export function refusal(file, limits) {
+  if (!TYPES.test(file.name) && !/^image\/(jpeg|png|webp|hei[cf])$/.test(file.type)) {
+    return "This is not a photo that can be used. Choose JPEG, PNG, WebP or HEIC.";
+  }
+  if (file.size === 0) return "This file is empty.";
+  if (file.size > limits.upload_max_mb * 1024 * 1024) return `This file is larger than ${limits.upload_max_mb} MB.`;
+  return null;
+}
+
+/** Batches of entries `{ file }`. No two files of a batch share a name, since verdicts go by name. */
+export function batches(entries, limits) {
+  const size = Math.min(FILES_PER_BATCH, limits.files_per_request);
+  const result = [];
+  for (const entry of entries) {
+    const fits = (batch) => batch.length < size && batch.every((other) => other.file.name !== entry.file.name);
+    const batch = result.find(fits);
+    if (batch) batch.push(entry);
+    else result.push([entry]);
+  }
+  return result;
+}
+
+/** How much of each file has gone, given the bytes of the whole body; `onFile(entry, share)`. */
+function shareOut(batch, loaded, onFile) {
+  let before = 0;
+  for (const entry of batch) {
+    const share = (loaded - before) / Math.max(entry.file.size, 1);
+    onFile(entry, Math.min(Math.max(share, 0), 1));
+    before += entry.file.size;
+  }
+}
+
+function send(batch, onFile) {
+  const form = new FormData();
+  for (const { file } of batch) form.append("photos", file, file.name);
+  return new Promise((resolve, reject) => {
+    // fetch cannot tell how much has been sent.
+    const xhr = new XMLHttpRequest();
+    xhr.open("POST", "/api/photos/upload");
+    xhr.setRequestHeader("Accept", "application/json");
+    xhr.upload.addEventListener("progress", (event) => shareOut(batch, event.loaded, onFile));
+    xhr.upload.addEventListener("load", () => shareOut(batch, Infinity, onFile));
+    xhr.addEventListener("load", () => {
+      if (xhr.status === 201) resolve(JSON.parse(xhr.responseText));
+      else if (xhr.status === 401) logInAgain();
+      else reject(problemFrom(xhr.status, xhr.responseText));
+    });
+    xhr.addEventListener("error", () => reject(problemFrom(0, "")));
+    xhr.send(form);
+  });
+}
+
+/** Pairs each entry of a batch with its accepted photo or its rejection. */
+function verdicts(batch, { photos = [], rejected = [] }) {
+  const refused = new Map(rejected.map((item) => [item.filename, item]));
+  const accepted = [...photos];
+  return batch.map((entry) => {
+    const rejection = refused.get(entry.file.name);
+    if (rejection) return { entry, message: rejection.message };
+    const photo = accepted.shift();
+    return photo ? { entry, photo } : { entry, message: "The server did not say what became of this file. Try it again." };
+  });
+}
+
+/** Where every file was refused the answer is a problem document, with the reasons in it. */
+function refusedVerdicts(batch, problem) {
+  if (problem.body?.rejected) return verdicts(batch, { rejected: problem.body.rejected });
+  return batch.map((entry, index) => {
+    const error = problem.errors.find(({ field }) => field === `photos[${index}]` || field === entry.file.name);
+    return { entry, message: error?.message ?? problem.detail };
+  });
+}
+
+/** Sends one batch; never throws. `onFile(entry, share)` hears of progress. */
+export async function upload(batch, onFile) {
+  try {
+    return verdicts(batch, await send(batch, onFile));
+  } catch (problem) {
+    return refusedVerdicts(batch, problem);
+  }
+}
