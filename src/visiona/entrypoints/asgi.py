@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from litestar import Litestar, Router
 from litestar.datastructures import ResponseHeader, State
 from litestar.di import Provide
+from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
@@ -14,7 +15,7 @@ from visiona.bootstrap import App
 from visiona.entrypoints.api import auth, events, gallery, generate, health, media, models, photos, problems
 from visiona.entrypoints.api.security import SECURITY_HEADERS, guard
 from visiona.entrypoints.hooks import replicate
-from visiona.entrypoints.web import pages
+from visiona.entrypoints.web.pages import create_pages, on_unrouted
 
 JSON_BODY_LIMIT = 64 * 1024
 API_ROOMS = (auth, photos, models, generate, gallery, events, health, media)
@@ -34,18 +35,18 @@ def create_asgi(app: App) -> Litestar:
 
     handlers = [handler for room in API_ROOMS for handler in room.HANDLERS]
     api = Router("/", route_handlers=[*handlers, *replicate.HANDLERS], exception_handlers=problems.HANDLERS)
-    web = Router("/", route_handlers=pages.HANDLERS, include_in_schema=False)
+    renderer, web, static = create_pages(app)
     return Litestar(
-        [api, web],
+        [api, web, static],
         lifespan=[lifespan],
-        state=State({"visiona": app}),
+        state=State({"visiona": app, "pages": renderer}),
         guards=[guard],
         dependencies={"app": Provide(lambda: app, sync_to_thread=False)},
         request_max_body_size=JSON_BODY_LIMIT,
         response_headers=[ResponseHeader(name=n, value=v) for n, v in SECURITY_HEADERS.items()],
         openapi_config=openapi_config(),
         logging_config=None,
-        exception_handlers={**problems.HANDLERS, **pages.EXCEPTION_HANDLERS},
+        exception_handlers={**problems.HANDLERS, HTTPException: on_unrouted},
     )
 
 

@@ -23,9 +23,8 @@ from visiona.entrypoints.api.views import (
     MeView,
     SignedInView,
     TokenView,
-    quota_view,
+    me_view,
     signed_in_view,
-    user_view,
 )
 
 AnyRequest = Request[Any, Any, Any]
@@ -78,7 +77,7 @@ async def log_out(app: App, request: AnyRequest) -> Response[None]:
 async def me(app: App, request: AnyRequest) -> MeView:
     user = await app.accounts.me(session_of(request))
     quota = await app.billing.quota(actor_of(request))
-    return MeView(user_view(user, quota.plan.name), quota_view(quota))
+    return me_view(user, quota)
 
 
 @get("/.well-known/jwks.json", auth=PUBLIC, include_in_schema=False)

@@ -2,7 +2,8 @@
 
 `auth=USER` takes a bearer token or the browser's session cookie; `auth=PUBLIC` takes anybody;
 `auth=SIGNED` means that the handler checks a signature of its own (links, webhooks). A route that
-declares nothing is refused.
+declares nothing is refused. Pages add two: `auth=PAGE` sends visitors to the log-in page, and
+`auth=VISITOR` takes anybody, but knows who is signed in.
 """
 
 from typing import Any, Literal
@@ -18,10 +19,12 @@ from visiona.bootstrap import App
 from visiona.core.errors import Forbidden, Unauthenticated
 from visiona.db.actor import UserActor
 
-Auth = Literal["user", "public", "signed"]
+Auth = Literal["user", "public", "signed", "page", "visitor"]
 USER: Auth = "user"
 PUBLIC: Auth = "public"
 SIGNED: Auth = "signed"
+PAGE: Auth = "page"
+VISITOR: Auth = "visitor"
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SESSION_STATE = "visiona_session"
@@ -46,10 +49,26 @@ def app_of(connection: AnyConnection) -> App:
     return connection.app.state.visiona
 
 
+class LogInFirst(Exception):
+    """A visitor asked for a page of their own; `path` is where to come back to."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+
 async def guard(connection: AnyConnection, handler: BaseRouteHandler) -> None:
-    """Raises `Unauthenticated` or `Forbidden` before a handler of a `USER` route runs."""
-    if handler.opt["auth"] == USER:
+    """Raises `Unauthenticated`, `Forbidden` or `LogInFirst` before the handler runs."""
+    auth: Auth = handler.opt["auth"]
+    if auth in {PUBLIC, SIGNED}:
+        return
+    try:
         connection.state[_SESSION_STATE] = await authenticate(connection)
+    except Unauthenticated as error:
+        if auth == PAGE:
+            raise LogInFirst(connection.scope["path"]) from error
+        if auth == USER:
+            raise
 
 
 async def authenticate(connection: AnyConnection) -> Session:
@@ -93,6 +112,10 @@ def _host_origin(connection: AnyConnection) -> str | None:
 
 def session_of(request: Request[Any, Any, Any]) -> Session:
     return request.state[_SESSION_STATE]
+
+
+def visitor_of(request: Request[Any, Any, Any]) -> Session | None:
+    return request.state.get(_SESSION_STATE)
 
 
 def actor_for(session: Session) -> UserActor:

@@ -52,7 +52,10 @@ class QuotaView(msgspec.Struct):
 
 
 class MeView(msgspec.Struct):
-    user: UserView
+    id: int
+    email: str
+    plan: str
+    created_at: str
     quota: QuotaView
 
 
@@ -145,6 +148,10 @@ class RunPage(msgspec.Struct):
 
 def user_view(user: User, plan: str) -> UserView:
     return UserView(user.id, user.email, plan, rfc3339(user.created_at))
+
+
+def me_view(user: User, quota: Quota) -> MeView:
+    return MeView(user.id, user.email, quota.plan.name, rfc3339(user.created_at), quota_view(quota))
 
 
 def signed_in_view(signed_in: SignedIn, plan: str) -> SignedInView:

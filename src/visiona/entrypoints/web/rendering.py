@@ -70,23 +70,22 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._environment.globals.update(
-            static=static.url,
-            sandbox=sandbox,
-            words={
-                "photo_warnings": wording.PHOTO_WARNINGS,
-                "other_photo_warning": wording.OTHER_PHOTO_WARNING,
-                "enhancements": wording.ENHANCEMENTS,
-            },
-        )
-        self._environment.filters.update(
-            date=format_date,
-            datetime=format_datetime,
-            relative=self._relative,
-            percent=percent,
-            photo_warning=wording.photo_warning,
-            thumbnail_width=thumbnail_width,
-        )
+        words = {
+            "photo_warnings": wording.PHOTO_WARNINGS,
+            "other_photo_warning": wording.OTHER_PHOTO_WARNING,
+            "enhancements": wording.ENHANCEMENTS,
+        }
+        template_globals: dict[str, Any] = {"static": static.url, "sandbox": sandbox, "words": words}
+        template_filters: dict[str, Any] = {
+            "date": format_date,
+            "datetime": format_datetime,
+            "relative": self._relative,
+            "percent": percent,
+            "photo_warning": wording.photo_warning,
+            "thumbnail_width": thumbnail_width,
+        }
+        self._environment.globals.update(template_globals)
+        self._environment.filters.update(template_filters)
 
     def render(
         self,

@@ -1,0 +1,308 @@
+"""The pages: what each needs is read through the services and handed to its template."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.enums import RequestEncodingType
+from litestar.exceptions import HTTPException
+from litestar.handlers import BaseRouteHandler
+from litestar.params import Body, Parameter
+from litestar.response import Redirect
+from litestar.router import Router
+from litestar.static_files import (
+    create_static_files_router,  # pyright: ignore[reportUnknownVariableType] - partly untyped there
+)
+
+from visiona.accounts.model import SignedIn
+from visiona.billing.model import plans
+from visiona.bootstrap import App
+from visiona.clones.model import MAX_PHOTOS as PHOTOS_MAX
+from visiona.clones.model import MIN_PHOTOS as PHOTOS_MIN
+from visiona.core.errors import FieldError, VisionaError
+from visiona.entrypoints.api import problems
+from visiona.entrypoints.api.security import (
+    PAGE,
+    PUBLIC,
+    VISITOR,
+    LogInFirst,
+    actor_for,
+    actor_of,
+    check_origin,
+    client_of,
+    no_session_cookie,
+    session_cookie,
+    visitor_of,
+)
+from visiona.entrypoints.api.views import (
+    image_page,
+    me_view,
+    model_page,
+    photo_page,
+    run_page,
+)
+from visiona.entrypoints.web.rendering import Pages, StaticTree
+from visiona.gallery.model import Order, Query
+from visiona.generations.model import PROMPT_MAX
+from visiona.photos.model import MAX_FILE_BYTES, MAX_FILES_PER_REQUEST
+from visiona.photos.model import MAX_PHOTOS as PHOTOS_KEPT
+
+AnyRequest = Request[Any, Any, Any]
+
+GALLERY_PAGE = 48
+RUNS_PAGE = 12
+CLONES_SHOWN = 100
+STATIC_CACHE = "public, max-age=31536000, immutable"
+
+_LIMITS = {
+    "photos_min": PHOTOS_MIN,
+    "photos_max": PHOTOS_MAX,
+    "prompt_max": PROMPT_MAX,
+    "upload_max_mb": MAX_FILE_BYTES // (1024 * 1024),
+    "files_per_request": MAX_FILES_PER_REQUEST,
+}
+
+
+@dataclass(slots=True)
+class AccountForm:
+    """What the sign-up and log-in pages send."""
+
+    email: str = ""
+    password: str = ""
+    next: str = ""
+
+
+FormBody = Annotated[AccountForm, Body(media_type=RequestEncodingType.URL_ENCODED)]
+
+
+@get("/", auth=VISITOR)
+async def landing(app: App, request: AnyRequest) -> Response[str]:
+    teaser = [
+        {"id": plan.name, "title": plan.title, "images": plan.images, "clones": plan.clones, "price": price}
+        for plan, price in zip(plans().values(), ("Free", None), strict=False)
+    ]
+    return await _page(app, request, "landing.html.j2", limits=_LIMITS, plans=teaser)
+
+
+@get("/signup", auth=VISITOR)
+async def sign_up_page(request: AnyRequest, next: str = "") -> Response[str] | Redirect:  # noqa: A002 - the query's name
+    return _account_page(request, "signup.html.j2", AccountForm(next=next))
+
+
+@post("/signup", auth=PUBLIC, status_code=303)
+async def sign_up(app: App, request: AnyRequest, data: FormBody) -> Response[str] | Redirect:
+    check_origin(request)
+    try:
+        signed_in = await app.accounts.sign_up(data.email, data.password, client_of(request))
+    except VisionaError as error:
+        return _refused(request, "signup.html.j2", data, error)
+    return _welcome(app, signed_in, data.next)
+
+
+@get("/login", auth=VISITOR)
+async def log_in_page(request: AnyRequest, next: str = "") -> Response[str] | Redirect:  # noqa: A002 - the query's name
+    return _account_page(request, "login.html.j2", AccountForm(next=next))
+
+
+@post("/login", auth=PUBLIC, status_code=303)
+async def log_in(app: App, request: AnyRequest, data: FormBody) -> Response[str] | Redirect:
+    check_origin(request)
+    try:
+        signed_in = await app.accounts.log_in(data.email, data.password, client_of(request))
+    except VisionaError as error:
+        return _refused(request, "login.html.j2", data, error)
+    return _welcome(app, signed_in, data.next)
+
+
+@post("/logout", auth=VISITOR, status_code=303)
+async def log_out(app: App, request: AnyRequest) -> Redirect:
+    session = visitor_of(request)
+    if session is not None:
+        await app.accounts.log_out(session)
+    return Redirect("/", status_code=303, cookies=[no_session_cookie(app)])
+
+
+@get("/studio", auth=PAGE)
+async def studio(app: App, request: AnyRequest) -> Response[str]:
+    actor = actor_of(request)
+    runs = await run_page(app, await app.generations.page(actor, RUNS_PAGE), RUNS_PAGE)
+    photos = await photo_page(app, await app.photos.page(actor, PHOTOS_KEPT), PHOTOS_KEPT)
+    models = model_page(await app.clones.page(actor, CLONES_SHOWN), CLONES_SHOWN)
+    return await _page(
+        app,
+        request,
+        "studio.html.j2",
+        photos=msgspec.to_builtins(photos.items),
+        models=msgspec.to_builtins(models.items),
+        runs=msgspec.to_builtins(runs.items),
+        next_cursor=runs.next_cursor,
+        limits=_LIMITS,
+    )
+
+
+@get("/gallery", auth=PAGE)
+async def gallery(
+    app: App,
+    request: AnyRequest,
+    order: Order = "newest",
+    model_id: Annotated[int | None, Parameter(ge=1, le=2**63 - 1)] = None,
+    cursor: Annotated[int | None, Parameter(ge=1, le=2**63 - 1)] = None,
+) -> Response[str]:
+    actor = actor_of(request)
+    query = Query(limit=GALLERY_PAGE, order=order, after=cursor, model_id=model_id)
+    images = await image_page(app, await app.gallery.page(actor, query), GALLERY_PAGE)
+    models = model_page(await app.clones.page(actor, CLONES_SHOWN), CLONES_SHOWN)
+    return await _page(
+        app,
+        request,
+        "gallery.html.j2",
+        images=msgspec.to_builtins(images.items),
+        next_cursor=images.next_cursor,
+        models=msgspec.to_builtins(models.items),
+        order=order,
+        model_id=model_id,
+    )
+
+
+@get("/account", auth=PAGE)
+async def account(app: App, request: AnyRequest) -> Response[str]:
+    return await _page(app, request, "account.html.j2")
+
+
+async def _page(app: App, request: AnyRequest, template: str, **context: Any) -> Response[str]:
+    """A page with what all of them show of whoever is signed in."""
+    session = visitor_of(request)
+    if session is None:
+        return _html(request, template, **context)
+    me = me_view(await app.accounts.me(session), await app.billing.quota(actor_for(session)))
+    user: dict[str, Any] = msgspec.to_builtins(me)
+    return _html(request, template, user=user, quota=user["quota"], **context)
+
+
+def _html(
+    request: AnyRequest,
+    template: str,
+    status: int = 200,
+    user: Mapping[str, Any] | None = None,
+    **context: Any,
+) -> Response[str]:
+    rendered = _pages(request).render(template, path=request.scope["path"], user=user, **context)
+    return Response(
+        rendered, status_code=status, media_type="text/html", headers={"Cache-Control": "no-store"}
+    )
+
+
+def _pages(request: AnyRequest) -> Pages:
+    return request.app.state.pages
+
+
+def _account_page(request: AnyRequest, template: str, form: AccountForm) -> Response[str] | Redirect:
+    if visitor_of(request) is not None:
+        return Redirect(_safe_path(form.next), status_code=303)
+    return _account_form(request, template, form, 200, [], None)
+
+
+def _account_form(
+    request: AnyRequest,
+    template: str,
+    form: AccountForm,
+    status: int,
+    errors: list[dict[str, str]],
+    detail: str | None,
+) -> Response[str]:
+    shown = {"email": form.email, "next": _safe_path(form.next) if form.next else ""}
+    return _html(request, template, status, form=shown, errors=errors, detail=detail)
+
+
+def _refused(request: AnyRequest, template: str, form: AccountForm, error: VisionaError) -> Response[str]:
+    """The form again, with what was wrong with it."""
+    refusal = problems.on_visiona_error(request, error)
+    errors = [_field(entry) for entry in error.errors]
+    page = _account_form(request, template, form, refusal.status_code or 422, errors, error.detail)
+    retry_after = refusal.headers.get("Retry-After")
+    if retry_after is not None:
+        page.headers["Retry-After"] = retry_after
+    return page
+
+
+def _field(error: FieldError) -> dict[str, str]:
+    return {"field": error.field, "code": error.code, "message": error.message}
+
+
+def _welcome(app: App, signed_in: SignedIn, wanted: str) -> Redirect:
+    return Redirect(_safe_path(wanted), status_code=303, cookies=[session_cookie(app, signed_in)])
+
+
+def _safe_path(wanted: str) -> str:
+    """A page of ours, never another site: browsers read `//host`, and with a backslash too, as one."""
+    own = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
+    return wanted if own else "/studio"
+
+
+def on_log_in_first(_: AnyRequest, error: LogInFirst) -> Redirect:
+    return Redirect(f"/login?next={quote(error.path)}", status_code=303)
+
+
+def on_page_error(request: AnyRequest, error: Exception) -> Response[str]:
+    """Any failure of a page, as a page."""
+    if isinstance(error, VisionaError):
+        status, detail = problems.on_visiona_error(request, error).status_code or 500, error.detail
+    elif isinstance(error, HTTPException):
+        status = error.status_code
+        detail = "There is nothing at this address." if status == 404 else "This request cannot be answered."
+    else:
+        status = problems.on_unexpected(request, error).status_code or 500
+        detail = "Something went wrong on our side. Try again in a moment."
+    return _html(
+        request, "error.html.j2", status, title=HTTPStatus(status).phrase, detail=detail, request_id=None
+    )
+
+
+def on_unrouted(request: AnyRequest, error: HTTPException) -> Response[Any]:
+    """An address that no route has: a page for a browser, a problem document for a program."""
+    browser = "text/html" in request.headers.get("accept", "")
+    if browser and not request.scope["path"].startswith(("/api/", "/media/")):
+        return on_page_error(request, error)
+    return problems.on_http_exception(request, error)
+
+
+def create_pages(app: App) -> tuple[Pages, Router, Router]:
+    """The renderer, the pages' router, and the router of static files."""
+    static = StaticTree()
+    handlers: list[BaseRouteHandler] = [
+        landing,
+        sign_up_page,
+        sign_up,
+        log_in_page,
+        log_in,
+        log_out,
+        studio,
+        gallery,
+        account,
+    ]
+    pages = Router(
+        "/",
+        route_handlers=handlers,
+        include_in_schema=False,
+        exception_handlers={LogInFirst: on_log_in_first, Exception: on_page_error},
+    )
+    files = create_static_files_router(
+        path=static.mount,
+        directories=[static.root],
+        include_in_schema=False,
+        opt={"auth": PUBLIC},
+        cache_control=None,
+        after_request=_keep,
+    )
+    renderer = Pages(static=static, clock=app.clock, sandbox=app.settings.sandbox)
+    return renderer, pages, files
+
+
+def _keep(response: Response[Any]) -> Response[Any]:
+    """The address changes with the content, so that a browser never has to ask again."""
+    response.headers["Cache-Control"] = STATIC_CACHE
+    return response
