@@ -50,7 +50,7 @@ class DeliveryHosts:
         other alphabets, other spellings of an address and trailing dots are no part of any entry.
         """
         match = _URL.fullmatch(url) if _PRINTABLE.fullmatch(url) else None
-        if match is None or "\\" in url:
+        if match is None:
             raise DeliveryRefusedError("url_not_allowed")
         authority = match["authority"].lower()
         if authority not in self._endpoints and not (
