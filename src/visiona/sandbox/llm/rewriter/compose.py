@@ -41,6 +41,8 @@ def rewrite(prompt: str, trigger_word: str) -> str:
     """`prompt`, with every word kept, completed to at most `MAX_WORDS` where it leaves room."""
     said = in_english(" ".join(prompt.split()), trigger_word).rstrip(" .,;:!")
     core = with_subject(said, trigger_word)
+    if len(core.split()) >= MAX_WORDS:
+        return core
     reading = read(_without_trigger(core, trigger_word))
     draft = _Draft(core, seed=f"{trigger_word}\0{said}")
     _complete(draft, reading)
