@@ -1,0 +1,255 @@
+"""A whole Visiona for journeys: web server, worker and sandbox as the processes that production runs."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from tests.factories.photos import phone_photos
+
+from visiona.bootstrap import prepare_database
+from visiona.settings import Settings
+
+SECRET_KEY = "a-secret-key-for-tests-that-is-long-enough"
+WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+PASSWORD = "correct horse battery staple"
+
+
+@dataclass
+class Stack:
+    """Running processes, and how to hurt them."""
+
+    url: str
+    sandbox_url: str
+    llm_url: str
+    owner_url: str
+    data_dir: Path
+    environment: dict[str, str]
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, command: str, *arguments: str) -> None:
+        with (self.data_dir / f"{command}.log").open("ab") as log:
+            self.processes[command] = subprocess.Popen(
+                [sys.executable, "-m", "visiona", command, *arguments],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self, command: str) -> None:
+        """As the kernel does when memory runs out."""
+        process = self.processes.pop(command)
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
+
+    def faults(self, faults: Any) -> None:
+        httpx.post(f"{self.sandbox_url}/_sandbox/faults", json=faults).raise_for_status()
+
+    def sandbox_state(self) -> dict[str, Any]:
+        return httpx.get(f"{self.sandbox_url}/_sandbox/state").raise_for_status().json()
+
+    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Behind row-level security, as the database's superuser."""
+        with psycopg.connect(self.owner_url) as connection:
+            return connection.execute(query, parameters).fetchall()  # type: ignore[arg-type] # test SQL
+
+    def object_keys(self) -> set[str]:
+        root = self.data_dir / "objects"
+        return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+    def log(self, command: str) -> str:
+        return (self.data_dir / f"{command}.log").read_text(encoding="utf-8", errors="replace")
+
+
+@contextmanager
+def running_stack(owner_url: str, data_dir: Path, **settings: str) -> Generator[Stack]:
+    """A stack on this database, serving; `settings` are further `VISIONA_…` variables."""
+    port, replicate_port, llm_port = (free_port() for _ in range(3))
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("VISIONA_")},
+        "VISIONA_PORT": str(port),
+        "VISIONA_DATA_DIR": str(data_dir),
+        "VISIONA_SECRET_KEY": SECRET_KEY,
+        "VISIONA_DATABASE_URL": owner_url,
+        "VISIONA_REPLICATE_API_TOKEN": "r8_sandbox",
+        "VISIONA_REPLICATE_BASE_URL": f"http://127.0.0.1:{replicate_port}/v1",
+        "VISIONA_REPLICATE_DELIVERY_HOSTS": f"127.0.0.1:{replicate_port}",
+        "VISIONA_REPLICATE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "VISIONA_OPENAI_API_KEY": "sk-sandbox",
+        "VISIONA_OPENAI_BASE_URL": f"http://127.0.0.1:{llm_port}/v1",
+        "VISIONA_ANTHROPIC_API_KEY": "sk-ant-sandbox",
+        "VISIONA_ANTHROPIC_BASE_URL": f"http://127.0.0.1:{llm_port}",
+        "VISIONA_SANDBOX_TRAINING_SECONDS": "1.5",
+        "VISIONA_SANDBOX_GENERATION_SECONDS": "0.5",
+        **settings,
+    }
+    stack = Stack(
+        url=f"http://127.0.0.1:{port}",
+        sandbox_url=f"http://127.0.0.1:{replicate_port}",
+        llm_url=f"http://127.0.0.1:{llm_port}",
+        owner_url=owner_url,
+        data_dir=data_dir,
+        environment=environment,
+    )
+    try:
+        stack.start("sandbox", str(replicate_port), str(llm_port))
+        stack.start("serve")
+        stack.start("worker")
+        wait_until(lambda: _answers(f"{stack.url}/readyz") and _answers(f"{stack.sandbox_url}/"), 60)
+        yield stack
+    finally:
+        stack.stop()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(condition: Callable[[], Any], timeout_s: float, interval_s: float = 0.1) -> Any:
+    """The first true answer of `condition`; fails the test when there is none in time."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        answer = condition()
+        if answer:
+            return answer
+        time.sleep(interval_s)
+    pytest.fail(f"nothing true within {timeout_s} s")
+
+
+async def _prepared(owner_url: str) -> str:
+    await prepare_database(Settings(secret_key=SECRET_KEY, database_url=owner_url))
+    return owner_url
+
+
+@pytest.fixture
+async def stack(
+    own_database_url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncGenerator[Stack]:
+    """A stack of this test's own. Parametrize indirectly with a dict of further settings."""
+    url = await _prepared(own_database_url)
+    with running_stack(url, tmp_path, **getattr(request, "param", {})) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def grace(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A dozen photos of one person, as phones make them."""
+    return phone_photos("grace", 12, tmp_path_factory.mktemp("grace"))
+
+
+@pytest.fixture(scope="module")
+def eileen(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return phone_photos("eileen", 12, tmp_path_factory.mktemp("eileen"))
+
+
+class Person:
+    """Somebody with an account who uses the API over plain HTTP."""
+
+    def __init__(self, stack: Stack, email: str) -> None:
+        self.stack = stack
+        self.email = email
+        self.http = httpx.Client(base_url=stack.url, timeout=60)
+        answer = self.http.post("/api/auth/signup", json={"email": email, "password": PASSWORD})
+        assert answer.status_code == 201, answer.text
+        self.http.cookies.clear()  # the token alone from here on
+        self.http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+    def upload(self, photos: list[Path]) -> dict[str, Any]:
+        files = [("photos", (path.name, path.read_bytes())) for path in photos]
+        answer = self.http.post("/api/photos/upload", files=files)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def train(self, trigger_word: str = "TOK", **body: Any) -> dict[str, Any]:
+        answer = self.http.post("/api/models/train", json={"trigger_word": trigger_word, **body})
+        assert answer.status_code == 202, answer.text
+        return answer.json()
+
+    def model(self, model_id: int) -> dict[str, Any]:
+        return self.http.get("/api/models/status", params={"model_id": model_id}).raise_for_status().json()
+
+    def trained(self, model_id: int, timeout_s: float = 60) -> dict[str, Any]:
+        """The model once its training has ended."""
+        return wait_until(lambda: (m := self.model(model_id))["status"] != "Processing" and m, timeout_s)
+
+    def ready_clone(self, photos: list[Path]) -> int:
+        self.upload(photos)
+        model = self.trained(self.train()["id"])
+        assert model["status"] == "Ready", model
+        return model["id"]
+
+    def generate(self, model_id: int, prompt: str = "TOK on a beach", **body: Any) -> dict[str, Any]:
+        answer = self.http.post("/api/generate", json={"model_id": model_id, "prompt": prompt, **body})
+        assert answer.status_code == 202, answer.text
+        return answer.json()
+
+    def run(self, run_id: int) -> dict[str, Any]:
+        return self.http.get(f"/api/generate/{run_id}").raise_for_status().json()
+
+    def finished(self, run_id: int, timeout_s: float = 60) -> dict[str, Any]:
+        """The run once it has ended."""
+        terminal = {"succeeded", "failed", "canceled"}
+        return wait_until(lambda: (r := self.run(run_id))["status"] in terminal and r, timeout_s)
+
+    def gallery(self, **params: Any) -> list[dict[str, Any]]:
+        """All images, page by page."""
+        items: list[dict[str, Any]] = []
+        cursor = None
+        while True:
+            query = {**params, **({"cursor": cursor} if cursor else {})}
+            page = self.http.get("/api/gallery", params=query).raise_for_status().json()
+            items += page["items"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return items
+
+    def quota(self) -> dict[str, Any]:
+        return self.http.get("/api/auth/me").raise_for_status().json()["quota"]
+
+    def close(self) -> None:
+        self.http.close()
+
+
+NewPerson = Callable[[Stack, str], Person]
+
+
+@pytest.fixture
+def new_person() -> Iterator[NewPerson]:
+    people: list[Person] = []
+
+    def make(stack: Stack, email: str) -> Person:
+        people.append(Person(stack, email))
+        return people[-1]
+
+    yield make
+    for person in people:
+        person.close()
