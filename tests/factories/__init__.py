@@ -1,0 +1,1 @@
+"""Makers of test input: nothing binary lies in the repository."""
