@@ -31,6 +31,7 @@ _CHATTER = re.compile(
     r"\n\n(?:let me know|feel free|i hope|hope (?:this|that)|would you like|note:).*\Z",
     re.IGNORECASE | re.DOTALL,
 )
+_TERMINAL_CODE = re.compile(r"\x1b\[[\d;?]{0,20}[A-Za-z]")
 _BLANK_LINES = re.compile(r"\n{3,}")
 _LINE_MARK = re.compile(r"^(?:#{1,6}|>|[-+*•]|\d{1,2}[.)]) ", re.MULTILINE)
 _LINK = re.compile(r"!?\[([^\[\]\n]{0,200})\]\([^()\n]{0,500}\)")
@@ -62,7 +63,7 @@ def usable_prompt(answer: str, trigger_word: str) -> str:
 
 def clean(answer: str) -> str:
     """One line of visible characters in NFC, without the wrapping that models like to add."""
-    lines = visible(answer[:_READ_LIMIT]).split("\n")
+    lines = visible(_TERMINAL_CODE.sub("", answer[:_READ_LIMIT])).split("\n")
     text = _BLANK_LINES.sub("\n\n", "\n".join(" ".join(line.split()) for line in lines)).strip()
     fenced = _FENCED.search(text)
     if fenced and fenced["inside"].strip():

@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
+from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
@@ -233,7 +234,7 @@ async def list_models(request: AnyRequest, state: State) -> Response[Any]:
 
 
 @get("/v1/models/{name:str}")
-async def show_model(request: AnyRequest, state: State, name: str) -> Response[Any]:
+async def show_model(request: AnyRequest, state: State, name: FromPath[str]) -> Response[Any]:
     return await _sandbox(state).handle(_provider_of(request), f"models/{name}", request)
 
 
