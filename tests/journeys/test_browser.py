@@ -1,0 +1,165 @@
+"""The main job in a real browser, from signing up to deleting an image; somebody else sees none of it."""
+
+import re
+import runpy
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from tests.journeys.conftest import PASSWORD, Stack
+
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(240)]
+
+ROOT = Path(__file__).parents[2]
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Generator[Browser]:
+    executable = runpy.run_path(str(ROOT / "scripts" / "find_browser.py"))["find"]()
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=executable,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ],
+        )
+        yield chromium
+        chromium.close()
+
+
+def new_page(browser: Browser, stack: Stack, **options: object) -> Page:
+    """A fresh visitor. Whatever the page complains about fails the test."""
+    context: BrowserContext = browser.new_context(base_url=stack.url, **options)  # type: ignore[arg-type] # by name
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+
+    def complain(text: str) -> None:
+        pytest.fail(f"the browser complains: {text}")
+
+    page.on("pageerror", lambda error: complain(str(error)))
+    page.on("console", lambda message: message.type == "error" and complain(message.text))
+    return page
+
+
+def screenshot(page: Page, name: str) -> None:
+    """Pictures of each step, for a person to look at."""
+    folder = ROOT / "test-results"
+    folder.mkdir(exist_ok=True)
+    page.screenshot(path=folder / f"{name}.png")
+
+
+def sign_up(page: Page, email: str) -> None:
+    page.goto("/")
+    page.get_by_test_id("nav-signup").click()
+    page.get_by_test_id("email").fill(email)
+    page.get_by_test_id("password").fill(PASSWORD)
+    page.get_by_test_id("submit").click()
+    page.wait_for_url("**/studio")
+
+
+def train(page: Page, photos: list[Path]) -> None:
+    page.get_by_test_id("photo-input").set_input_files(photos)
+    expect(page.get_by_test_id("photo-card")).to_have_count(len(photos), timeout=60_000)
+    screenshot(page, "studio-photos")
+    page.get_by_test_id("step-clone").click()
+    page.get_by_test_id("trigger-word").fill("GRACE")
+    page.get_by_test_id("train").click()
+    expect(page.get_by_test_id("clone-progress")).to_be_visible()
+    screenshot(page, "studio-training")
+    expect(page.get_by_test_id("clone-ready").first).to_be_visible(timeout=60_000)
+    screenshot(page, "studio-clone")
+
+
+def create(page: Page, prompt: str, images: int) -> None:
+    page.get_by_test_id("step-create").click()
+    page.get_by_test_id("prompt").fill(prompt)
+    page.get_by_test_id("num-outputs").get_by_text(str(images), exact=True).click()
+    page.get_by_test_id("generate").click()
+    run = page.get_by_test_id("run-card").first
+    expect(run.get_by_test_id("result-image")).to_have_count(images, timeout=60_000)
+    for picture in run.get_by_test_id("result-image").locator("img").all():
+        expect(picture).to_have_js_property("complete", value=True)
+        assert picture.evaluate("image => image.naturalWidth") > 100
+
+
+@pytest.mark.parametrize("stack", [{"VISIONA_SANDBOX_TRAINING_SECONDS": "4"}], indirect=True)
+def test_the_whole_job(browser: Browser, stack: Stack, grace: list[Path]) -> None:
+    page = new_page(browser, stack, viewport=DESKTOP)
+    page.goto("/")
+    expect(page.get_by_test_id("sandbox-note")).to_be_visible()
+    screenshot(page, "landing")
+    sign_up(page, "grace@example.com")
+    screenshot(page, "studio-empty")
+    train(page, grace)
+
+    create(page, "GRACE as an astronaut on the moon", images=2)
+    page.get_by_test_id("enhance-toggle").check(force=True)
+    create(page, "GRACE on a beach", images=1)
+    first = page.get_by_test_id("run-card").first
+    expect(first.get_by_test_id("enhanced-prompt")).to_contain_text("GRACE")
+    screenshot(page, "studio-results")
+
+    page.get_by_test_id("nav-gallery").click()
+    expect(page.get_by_test_id("gallery-item")).to_have_count(3)
+    screenshot(page, "gallery")
+    page.get_by_test_id("open-image").first.click()
+    lightbox = page.get_by_test_id("lightbox")
+    expect(lightbox).to_be_visible()
+    expect(lightbox.get_by_test_id("lightbox-prompt")).to_contain_text("GRACE on a beach")
+    screenshot(page, "lightbox")
+    page.keyboard.press("ArrowRight")
+    expect(lightbox.get_by_test_id("lightbox-prompt")).to_contain_text("astronaut")
+    lightbox.get_by_test_id("delete-image").click()
+    page.get_by_test_id("confirm-delete").click()
+    expect(page.get_by_test_id("gallery-item")).to_have_count(2)
+    page.reload()
+    expect(page.get_by_test_id("gallery-item")).to_have_count(2)
+
+    page.get_by_test_id("nav-account").click()
+    expect(page.get_by_test_id("account-email")).to_contain_text("grace@example.com")
+    expect(page.get_by_test_id("account-plan")).to_contain_text(re.compile("free", re.IGNORECASE))
+    screenshot(page, "account")
+
+    stranger = new_page(browser, stack, viewport=PHONE, color_scheme="dark")
+    sign_up(stranger, "eileen@example.com")
+    screenshot(stranger, "phone-studio-empty")
+    expect(stranger.get_by_test_id("photo-card")).to_have_count(0)
+    expect(stranger.get_by_test_id("clone-card")).to_have_count(0)
+    stranger.goto("/gallery")
+    expect(stranger.get_by_test_id("gallery-item")).to_have_count(0)
+    expect(stranger.get_by_test_id("gallery-empty")).to_be_visible()
+    screenshot(stranger, "phone-gallery-empty")
+
+    page.get_by_test_id("logout").click()
+    page.wait_for_url(f"{stack.url}/")
+    page.goto("/studio")
+    assert page.url.startswith(f"{stack.url}/login")
+
+
+def test_wrong_sign_in_is_explained_without_javascript(browser: Browser, stack: Stack) -> None:
+    page = new_page(browser, stack, java_script_enabled=False, viewport=PHONE)
+    page.goto("/signup")
+    page.get_by_test_id("email").fill("grace@example.com")
+    page.get_by_test_id("password").fill("tooshort")
+    page.get_by_test_id("password").evaluate("field => field.form.noValidate = true")
+    page.get_by_test_id("submit").click()
+    expect(page.get_by_test_id("error-summary")).to_contain_text("10")
+    screenshot(page, "phone-signup-error")
+
+
+@pytest.mark.parametrize("path", ["/", "/login", "/signup", "/nowhere"])
+def test_public_pages_fit_a_phone(browser: Browser, stack: Stack, path: str) -> None:
+    context = browser.new_context(base_url=stack.url, viewport=PHONE)
+    page = context.new_page()
+    page.goto(path)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.locator("h1").count() == 1
+    context.close()
