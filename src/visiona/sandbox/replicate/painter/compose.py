@@ -1,0 +1,240 @@
+"""Putting a person into a backdrop so that light, colour and edges agree."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from visiona.sandbox.replicate.painter.canvas import Backdrop, Canvas
+from visiona.sandbox.replicate.painter.portrait import Face, Portrait
+from visiona.sandbox.replicate.painter.raster import (
+    Field,
+    Picture,
+    blur,
+    clip,
+    contrast,
+    distance,
+    f32,
+    flat,
+    from_pixels,
+    grid,
+    luma,
+    mix,
+    resize,
+    saturate,
+    screen,
+    smoothstep,
+    warp,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A composed picture and where in it the person is, for styles that treat the two differently."""
+
+    pixels: Picture
+    person: Field
+    face: tuple[float, float, float]
+    """Middle and size of the face in pixels."""
+
+
+def compose(canvas: Canvas, backdrop: Backdrop, portrait: Portrait, likeness: float) -> Scene:
+    """The person of `portrait` in front of `backdrop`.
+
+    `likeness` follows the LoRA's scale: 0 leaves a faceless figure, 1 is the photo, more exaggerates.
+    """
+    if portrait.face is None or portrait.quality < 0.5:
+        return _double_exposure(canvas, backdrop, portrait, likeness)
+    placed, alpha, face = _place(canvas, portrait)
+    placed = _identity(placed, likeness, face[2])
+    background = _focus(canvas, backdrop)
+    person = _relight(canvas, backdrop, placed, alpha, face)
+    shadowed = _contact_shadow(canvas, background, alpha)
+    wrapped = _light_wrap(canvas, person, background, alpha)
+    pixels = mix(shadowed, wrapped, alpha)
+    return Scene(_ground(canvas, backdrop, pixels, alpha, face), alpha, face)
+
+
+def _place(canvas: Canvas, portrait: Portrait) -> tuple[Picture, Field, tuple[float, float, float]]:
+    """Scale, mirror and move the person onto the canvas, cut-off edges outside the frame."""
+    face = portrait.face
+    assert face is not None  # noqa: S101 - the caller has looked
+    height, width = canvas.height, canvas.width
+    mask = from_pixels(portrait.alpha)
+    top = _head_top(mask)
+    # Head and shoulders fill most of the height, but a face never more than two fifths of the width.
+    scale = canvas.pick(0.70, 0.92) * height / (mask.shape[0] - top)
+    size = min(scale * face.size, canvas.unit * canvas.pick(0.33, 0.40))
+    scale = size / face.size
+    x = width * (0.5 + canvas.pick(-1, 1) * (0.22 if width > height * 1.2 else 0.07))
+    y = _eye_line(canvas, face.y, (top, mask.shape[0]), scale)
+    flip = -1.0 if canvas.pick(0, 1) < 0.5 else 1.0
+    tilt = canvas.pick(-0.05, 0.05)
+    cos, sin = scale * float(np.cos(tilt)), scale * float(np.sin(tilt))
+    matrix = f32(
+        [
+            [flip * cos, sin, x - (flip * cos * face.x + sin * face.y)],
+            [-flip * sin, cos, y - (-flip * sin * face.x + cos * face.y)],
+        ]
+    )
+    placed = warp(from_pixels(portrait.pixels), matrix, height, width)
+    alpha = warp(_round_shoulders(mask, face), matrix, height, width)
+    return clip(placed), clip(alpha), (x, y, size)
+
+
+def _head_top(mask: Field) -> int:
+    """The first row of a portrait that shows the person."""
+    filled = np.flatnonzero(mask.max(axis=1) > 0.5)
+    return int(filled[0]) if len(filled) else 0
+
+
+def _eye_line(canvas: Canvas, face_y: float, extent: tuple[int, int], scale: float) -> float:
+    """Where the middle of the face goes: hair inside the frame, the photo's lower edge outside it."""
+    top, rows = extent
+    wanted = canvas.pick(0.37, 0.44) * canvas.height
+    below = canvas.height - (rows - face_y) * scale * 0.97
+    if top < 2:  # the photo itself cuts the head off: so must the frame
+        return max(below, min(wanted, face_y * scale * 0.97))
+    return max(wanted, below, 0.05 * canvas.height + (face_y - top) * scale)
+
+
+def _round_shoulders(alpha: Field, face: Face) -> Field:
+    """Give arms that the photo's own sides cut a shoulder's curve and an upright outer edge."""
+    rows, columns = alpha.shape
+    size = face.size
+    if max(float(alpha[:, :3].max()), float(alpha[:, -3:].max())) < 0.4:
+        return alpha
+    shrink = max(1.0, size / 48)
+    small = resize(alpha, max(8, int(rows / shrink)), max(8, int(columns / shrink)))
+    radius = int(size / shrink * 0.62)
+    # Empty margins left and right, an endless body below: opening with a disc then rounds only the
+    # corners between shoulder and margin.
+    margin = cv2.copyMakeBorder(small, 0, 2 * radius, 0, 0, cv2.BORDER_REPLICATE)
+    margin = cv2.copyMakeBorder(margin, radius, 0, radius, radius, cv2.BORDER_CONSTANT, value=(0.0,))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    opened = f32(cv2.morphologyEx(margin, cv2.MORPH_OPEN, disc))
+    opened = blur(opened, size / shrink * 0.035)
+    opened = opened[radius : radius + small.shape[0], radius : radius + small.shape[1]]
+    rounded = np.minimum(alpha, smoothstep(0.35, 0.75, resize(f32(opened), rows, columns)))
+    reach = f32(np.minimum(np.arange(columns), np.arange(columns)[::-1])) / np.float32(size)
+    outer = 1.0 - smoothstep(0.75, 1.15, reach)
+    rounded = f32(rounded * smoothstep(0.03, 0.13, reach)[None, :])
+    under_chin = smoothstep(0.50, 0.80, f32((np.arange(rows) - face.y) / size))
+    return mix(alpha, rounded, f32(under_chin[:, None] * outer[None, :]))
+
+
+def _identity(placed: Picture, likeness: float, face_size: float) -> Picture:
+    if likeness < 1.0:
+        faceless = blur(placed, face_size * 0.16)
+        return mix(faceless, placed, max(0.0, likeness) ** 0.7)
+    excess = min(likeness - 1.0, 2.0)
+    detail = placed - blur(placed, face_size * 0.03)
+    return clip(saturate(placed + detail * excess * 1.4, 1.0 + 0.35 * excess))
+
+
+def _focus(canvas: Canvas, backdrop: Backdrop) -> Picture:
+    return blur(backdrop.pixels, canvas.unit * 0.012 * backdrop.depth)
+
+
+def _relight(
+    canvas: Canvas, backdrop: Backdrop, placed: Picture, alpha: Field, face: tuple[float, float, float]
+) -> Picture:
+    """Give the person the scene's light: tint, side light, and an edge lit from behind."""
+    level = _face_level(placed, face)
+    wanted = 0.35 * level + 0.65 * (0.44 + 0.20 * float(luma(backdrop.pixels).mean()))
+    person = f32(placed * np.clip(wanted / max(level, 0.05), 0.6, 1.6) * backdrop.exposure)
+    person = _shoulder_off(person)
+    person = mix(person, f32(person * f32(backdrop.ambient) * 1.08), 0.6)
+    across = grid(canvas.height, canvas.width)[1]
+    side = f32(0.5 + (across - 0.5) * backdrop.side)
+    warm = f32(person * f32(backdrop.key) * 1.28)
+    person = mix(mix(person, f32(person * 0.82), f32((1 - side) * 0.5)), warm, f32(side * 0.38))
+    person = contrast(saturate(person, 1.12), 1.06, 0.42)
+    return screen(person, _rim(canvas, backdrop, alpha))
+
+
+def _face_level(placed: Picture, face: tuple[float, float, float]) -> float:
+    """Brightness of the middle of the face: what an exposure is set by."""
+    x, y, reach = face[0], face[1], face[2] * 0.32
+    top, left = max(0, int(y - reach)), max(0, int(x - reach))
+    patch = placed[top : max(top + 1, int(y + reach)), left : max(left + 1, int(x + reach))]
+    return float(np.median(luma(patch))) if patch.size else 0.5
+
+
+def _shoulder_off(person: Picture) -> Picture:
+    """Bend highlights over as film does instead of clipping them."""
+    knee = np.float32(0.68)
+    over = np.maximum(person - knee, 0.0)
+    return f32(np.minimum(person, knee) + over / (1.0 + 1.5 * over))
+
+
+def _rim(canvas: Canvas, backdrop: Backdrop, alpha: Field) -> Picture:
+    """Light on the edge that faces the key light."""
+    width = canvas.unit * 0.010
+    soft = blur(alpha, width)
+    slope = f32(np.gradient(soft, axis=1)) * np.float32(-np.sign(backdrop.side) * width * 2.2)
+    down = f32(np.gradient(soft, axis=0)) * np.float32(width * 1.2)
+    edge = np.clip(slope + np.clip(down, 0, None) * 0.5, 0, 1) * alpha * (0.35 + 0.45 * abs(backdrop.side))
+    return f32(f32(edge)[..., None] * f32(backdrop.key))
+
+
+def _light_wrap(canvas: Canvas, person: Picture, background: Picture, alpha: Field) -> Picture:
+    """Let the background's light spill over the outline, which also hides its small errors."""
+    spread = blur(f32(1.0 - alpha), canvas.unit * 0.012)
+    spill = f32(np.clip(spread, 0, 1) * alpha * 0.75)
+    return mix(person, screen(person, f32(blur(background, canvas.unit * 0.02) * 0.6)), spill)
+
+
+def _contact_shadow(canvas: Canvas, background: Picture, alpha: Field) -> Picture:
+    shadow = blur(alpha, canvas.unit * 0.03)
+    return f32(background * (1.0 - 0.28 * shadow[..., None]))
+
+
+def _ground(
+    canvas: Canvas, backdrop: Backdrop, pixels: Picture, alpha: Field, face: tuple[float, float, float]
+) -> Picture:
+    """Sink the bust's lower edge into the scene's ground colour."""
+    rows, _ = grid(canvas.height, canvas.width)
+    start = min(0.93, (face[1] + face[2] * 1.15) / canvas.height)
+    fade = smoothstep(start, 1.12, rows) * (0.30 + 0.45 * blur(alpha, canvas.unit * 0.02))
+    return mix(pixels, backdrop.ground, f32(fade))
+
+
+def _double_exposure(canvas: Canvas, backdrop: Backdrop, portrait: Portrait, likeness: float) -> Scene:
+    """Where no outline can be trusted: the whole photo and the scene exposed on one frame."""
+    height, width = canvas.height, canvas.width
+    pixels = from_pixels(portrait.pixels)
+    rows, columns = pixels.shape[:2]
+    face_x, face_y = (portrait.face.x, portrait.face.y) if portrait.face else (columns / 2, rows * 0.45)
+    size = portrait.face.size if portrait.face else min(rows, columns) * 0.42
+    scale = max(canvas.unit * 0.98 / min(rows, columns), canvas.unit * 0.34 / size)
+    x = width * (0.5 + canvas.pick(-0.12, 0.12) * (1.5 if width > height else 0.4))
+    y = height * canvas.pick(0.42, 0.5)
+    flip = -1.0 if canvas.pick(0, 1) < 0.5 else 1.0
+    matrix = f32([[flip * scale, 0, x - flip * scale * face_x], [0, scale, y - scale * face_y]])
+    placed = clip(warp(pixels, matrix, height, width))
+    inside = clip(warp(_frame_fade(rows, columns), matrix, height, width))
+    reach = (
+        distance(height, width, x / width, (y + canvas.unit * 0.06) / height)
+        * max(height, width)
+        / canvas.unit
+    )
+    texture = blur(luma(backdrop.pixels), canvas.unit * 0.01)
+    mask = f32(inside * (1.0 - smoothstep(0.30, 0.58, f32(reach + (texture - 0.5) * 0.18))))
+    placed = _identity(placed, likeness, size * scale)
+    graded = contrast(
+        mix(saturate(placed, 0.55), f32(luma(placed)[..., None] * f32(backdrop.ambient)), 0.35), 1.12
+    )
+    background = _focus(canvas, backdrop)
+    veil = screen(graded, f32(background * (0.30 * (1.0 - luma(graded))[..., None])))
+    pixels = mix(background, veil, mask)
+    edge = flat(height, width, backdrop.ground)
+    corner = smoothstep(0.55, 0.95, distance(height, width, 0.5, 0.5))
+    return Scene(mix(pixels, edge, f32(corner * 0.5)), mask, (x, y, size * scale))
+
+
+def _frame_fade(rows: int, columns: int) -> Field:
+    """1 inside a photo, 0 at its edges."""
+    down = f32(np.minimum(np.arange(rows), np.arange(rows)[::-1])) / np.float32(rows * 0.14)
+    along = f32(np.minimum(np.arange(columns), np.arange(columns)[::-1])) / np.float32(columns * 0.14)
+    return f32(smoothstep(0, 1, down)[:, None] * smoothstep(0, 1, along)[None, :])
