@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 CANDIDATES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MAC_CHROME = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
@@ -15,7 +16,7 @@ def find() -> str | None:
     if chosen:
         return chosen
     found = (shutil.which(name) for name in CANDIDATES)
-    return next((path for path in found if path), MAC_CHROME if os.path.exists(MAC_CHROME) else None)
+    return next((path for path in found if path), MAC_CHROME if Path(MAC_CHROME).exists() else None)
 
 
 def install() -> None:

@@ -4,15 +4,24 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from litestar import Litestar, Router
-from litestar.datastructures import ResponseHeader, State
+from litestar.datastructures import MutableScopeHeaders, State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.types import Message, Scope
 
 from visiona.bootstrap import App
-from visiona.entrypoints.api import auth, events, gallery, generate, health, media, models, photos, problems
+from visiona.entrypoints.api import (
+    auth,
+    events,
+    gallery,
+    generate,
+    health,
+    media,
+    models,
+    openapi,
+    photos,
+    problems,
+)
 from visiona.entrypoints.api.security import SECURITY_HEADERS, guard
 from visiona.entrypoints.hooks import replicate
 from visiona.entrypoints.web.pages import create_pages, on_unrouted
@@ -43,24 +52,16 @@ def create_asgi(app: App) -> Litestar:
         guards=[guard],
         dependencies={"app": Provide(lambda: app, sync_to_thread=False)},
         request_max_body_size=JSON_BODY_LIMIT,
-        response_headers=[ResponseHeader(name=n, value=v) for n, v in SECURITY_HEADERS.items()],
-        openapi_config=openapi_config(),
+        before_send=[_secure],
+        openapi_config=openapi.config(),
         logging_config=None,
         exception_handlers={**problems.HANDLERS, HTTPException: on_unrouted},
     )
 
 
-def openapi_config() -> OpenAPIConfig:
-    return OpenAPIConfig(
-        title="Visiona",
-        version="1",
-        description="Personal AI clones: upload photos, train a clone, generate images, keep them private.",
-        path="/api",
-        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
-        components=Components(
-            security_schemes={
-                "bearer": SecurityScheme(type="http", scheme="bearer"),
-                "cookie": SecurityScheme(type="apiKey", name="visiona_session", security_scheme_in="cookie"),
-            }
-        ),
-    )
+async def _secure(message: Message, _: Scope) -> None:
+    """On everything that is sent, errors and files included."""
+    if message["type"] == "http.response.start":
+        headers = MutableScopeHeaders.from_message(message)
+        for name, value in SECURITY_HEADERS.items():
+            headers.setdefault(name, value)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, get, post
+from litestar.params import Body
 
 from visiona.bootstrap import App
 from visiona.core.errors import FieldError, Invalid
@@ -33,12 +34,23 @@ class GenerateBody(msgspec.Struct):
     seed: int | None = None
 
 
+AnyBody = Annotated[
+    dict[str, Any],
+    Body(
+        schema_extra={
+            "required": ["model_id", "prompt"],
+            "properties": msgspec.json.schema_components([GenerateBody])[1]["GenerateBody"]["properties"],
+        },
+        description="Other inputs that the clone's own schema allows may stand beside these.",
+    ),
+]
+
 _OWN_FIELDS = frozenset({"model_id", "prompt", "enhance", "num_outputs"})
 
 
 @post("/api/generate", auth=USER, status_code=202)
 async def generate(
-    app: App, request: AnyRequest, data: dict[str, Any], idempotency_key: IdempotencyHeader = None
+    app: App, request: AnyRequest, data: AnyBody, idempotency_key: IdempotencyHeader = None
 ) -> Response[RunView]:
     """202 with the run; with `Prefer: wait=N`, 200 once it has finished inside N seconds."""
     body = _read(data)

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, delete, get, post
+from litestar.openapi.datastructures import ResponseSpec
 
 from visiona.bootstrap import App
 from visiona.db.actor import UserActor
@@ -44,7 +45,7 @@ class AllRejectedProblem(problems.Problem, kw_only=True):
     auth=USER,
     status_code=201,
     request_max_body_size=None,  # bounded while it streams
-    opt={"multipart": "photos"},
+    responses={201: ResponseSpec(UploadView, generate_examples=False)},
 )
 async def upload(app: App, request: AnyRequest) -> Response[Any]:
     """Multipart field `photos`, repeated. Each file gets its own verdict."""

@@ -72,6 +72,8 @@ def serve_sandbox(replicate_port: int, llm_port: int, *, supervised: bool) -> No
             public_url=f"http://127.0.0.1:{replicate_port}",
             token=settings.replicate_api_token or "",
             webhook_secret=settings.replicate_webhook_secret or "",
+            training_seconds=settings.sandbox_training_seconds,
+            generation_seconds=settings.sandbox_generation_seconds,
             environment=settings.environment,
         )
     )

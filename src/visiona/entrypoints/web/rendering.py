@@ -16,12 +16,6 @@ WEB_ROOT: Final = Path(__file__).parent
 TEMPLATE_ROOT: Final = WEB_ROOT / "templates"
 STATIC_ROOT: Final = WEB_ROOT / "static"
 
-# Nothing inline and nothing from elsewhere: the pages are written to run under exactly this.
-CONTENT_SECURITY_POLICY: Final = (
-    "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; "
-    "connect-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
-)
-
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _THUMBNAIL_SIDE: Final = 480
 

@@ -84,6 +84,7 @@ export class ClonesPanel {
       title: `Cancel the training of ${model.trigger_word}?`,
       text: "What was learned so far is thrown away.",
       yes: "Cancel training",
+      no: "Go on training",
     });
     if (!yes) return;
     try {

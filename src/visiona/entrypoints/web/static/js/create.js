@@ -13,6 +13,11 @@ const EARLIER = 12;
 
 const isActive = (run) => run.status === "queued" || run.status === "running";
 
+function progressWords(run) {
+  if (run.enhancement.outcome === "pending") return "Improving your prompt";
+  return run.status === "queued" ? "Waiting for a place" : "Making your pictures";
+}
+
 /** The prompt says the word, as a word of its own; the server puts it in front where it does not. */
 function mentions(prompt, word) {
   return new RegExp(`(?<![\\p{L}\\p{N}_])${word}(?![\\p{L}\\p{N}_])`, "u").test(prompt);
@@ -23,7 +28,6 @@ export class CreatePanel {
   #form;
   #studio;
   #generate = new SpendingPost("/api/generate");
-  #ratios = new Map();
 
   constructor(root, studio) {
     this.#root = root;
@@ -109,7 +113,6 @@ export class CreatePanel {
     const body = this.#body();
     try {
       const run = await whileBusy(button, () => this.#generate.send(body));
-      this.#ratios.set(run.id, body.aspect_ratio);
       this.#studio.receiveRun(run);
       announce("Your pictures are being made.");
       this.#revealRun(run.id);
@@ -185,7 +188,7 @@ export class CreatePanel {
 
   #renderProgress(card, run) {
     showSlot(card, "progress-box", isActive(run));
-    setText(card, "progress-words", run.status === "queued" ? "Waiting for a place" : "Making your pictures");
+    setText(card, "progress-words", progressWords(run));
     setText(card, "percent", percent(run.progress));
     slot(card, "progress").value = run.progress ?? 0;
   }
@@ -214,8 +217,8 @@ export class CreatePanel {
     showSlot(frame, "waiting", !image);
     show(one("button", frame), Boolean(image));
     if (!image) {
-      const ratio = this.#ratios.get(run.id);
-      if (ratio) frame.style.setProperty("--ratio", ratio.replace(":", " / "));
+      const ratio = run.parameters?.aspect_ratio;
+      if (ratio?.includes(":")) frame.style.setProperty("--ratio", ratio.replace(":", " / "));
       return;
     }
     const img = slot(frame, "image");

@@ -5,11 +5,12 @@ import { get } from "./api.js";
 const POLL_EVERY = 3000;
 const RECONNECT_AFTER = 20000;
 const HIDDEN_GRACE = 15000;
+const RECENT_RUNS = 12;
 
 /**
  * Watches until the page goes away. `onModel` and `onRun` get the item as the API gives it.
  * `active()` says what is in progress, as `{ models: [id], runs: [id] }`: that is what is asked
- * for when events fail, and once after every pause, since news may have been missed.
+ * for while events fail, and when they begin, since news may have been missed.
  */
 export function watch({ onModel, onRun, active }) {
   let source = null;
@@ -19,11 +20,18 @@ export function watch({ onModel, onRun, active }) {
 
   async function askForActive() {
     const { models, runs } = active();
-    const answers = await Promise.allSettled([
+    await Promise.allSettled([
       ...models.map((id) => get(`/api/models/status?model_id=${id}`).then(onModel)),
       ...runs.map((id) => get(`/api/generate/${id}`).then(onRun)),
     ]);
-    return answers;
+  }
+
+  /** Everything recent, oldest first: what began elsewhere meanwhile is new to this page. */
+  async function askForAll() {
+    await Promise.allSettled([
+      get("/api/models").then(({ items }) => items.reverse().forEach(onModel)),
+      get(`/api/generate?limit=${RECENT_RUNS}`).then(({ items }) => items.reverse().forEach(onRun)),
+    ]);
   }
 
   function startPolling() {
@@ -40,6 +48,7 @@ export function watch({ onModel, onRun, active }) {
     source = new EventSource("/api/events");
     source.addEventListener("model", (event) => onModel(JSON.parse(event.data)));
     source.addEventListener("run", (event) => onRun(JSON.parse(event.data)));
+    source.addEventListener("resync", askForAll);
     source.addEventListener("open", () => {
       stopPolling();
       askForActive();
@@ -64,8 +73,10 @@ export function watch({ onModel, onRun, active }) {
   function onVisibility() {
     clearTimeout(hiding);
     if (!document.hidden) {
-      if (source) askForActive();
-      else connect();
+      if (!source) {
+        connect();
+        askForAll();
+      }
       return;
     }
     hiding = setTimeout(() => {

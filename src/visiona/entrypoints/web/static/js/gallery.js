@@ -189,7 +189,12 @@ class Gallery {
   async #deleteSelected() {
     const ids = [...this.#selected];
     const many = plural(ids.length, "picture");
-    const yes = await confirmAction({ title: `Delete ${many}?`, text: "The pictures and their files are removed for good.", yes: `Delete ${many}` });
+    const yes = await confirmAction({
+      title: `Delete ${many}?`,
+      text: `The ${ids.length === 1 ? "picture and its" : "pictures and their"} files are removed for good.`,
+      yes: `Delete ${many}`,
+      no: ids.length === 1 ? "Keep it" : "Keep them",
+    });
     if (!yes) return;
     try {
       await post("/api/gallery/delete", { ids });

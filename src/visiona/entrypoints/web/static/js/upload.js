@@ -15,17 +15,21 @@ export function refusal(file, limits) {
   return null;
 }
 
-/** Batches of entries `{ file }`. No two files of a batch share a name, since verdicts go by name. */
+/** Entries `{ file }` in groups that go together. */
 export function batches(entries, limits) {
   const size = Math.min(FILES_PER_BATCH, limits.files_per_request);
   const result = [];
-  for (const entry of entries) {
-    const fits = (batch) => batch.length < size && batch.every((other) => other.file.name !== entry.file.name);
-    const batch = result.find(fits);
-    if (batch) batch.push(entry);
-    else result.push([entry]);
-  }
+  for (let start = 0; start < entries.length; start += size) result.push(entries.slice(start, start + size));
   return result;
+}
+
+/**
+ * What a file is called on its way: verdicts come back by name, so names are plain and unique. What the
+ * person's device called it is nobody's business.
+ */
+function sentName(file, index) {
+  const extension = TYPES.exec(file.name)?.[0].toLowerCase() ?? "";
+  return `photo-${index + 1}${extension}`;
 }
 
 /** How much of each file has gone, given the bytes of the whole body; `onFile(entry, share)`. */
@@ -40,7 +44,7 @@ function shareOut(batch, loaded, onFile) {
 
 function send(batch, onFile) {
   const form = new FormData();
-  for (const { file } of batch) form.append("photos", file, file.name);
+  batch.forEach(({ file }, index) => form.append("photos", file, sentName(file, index)));
   return new Promise((resolve, reject) => {
     // fetch cannot tell how much has been sent.
     const xhr = new XMLHttpRequest();
@@ -62,8 +66,8 @@ function send(batch, onFile) {
 function verdicts(batch, { photos = [], rejected = [] }) {
   const refused = new Map(rejected.map((item) => [item.filename, item]));
   const accepted = [...photos];
-  return batch.map((entry) => {
-    const rejection = refused.get(entry.file.name);
+  return batch.map((entry, index) => {
+    const rejection = refused.get(sentName(entry.file, index));
     if (rejection) return { entry, message: rejection.message };
     const photo = accepted.shift();
     return photo ? { entry, photo } : { entry, message: "The server did not say what became of this file. Try it again." };
@@ -74,7 +78,7 @@ function verdicts(batch, { photos = [], rejected = [] }) {
 function refusedVerdicts(batch, problem) {
   if (problem.body?.rejected) return verdicts(batch, { rejected: problem.body.rejected });
   return batch.map((entry, index) => {
-    const error = problem.errors.find(({ field }) => field === `photos[${index}]` || field === entry.file.name);
+    const error = problem.errors.find(({ field }) => field === `photos[${index}]`);
     return { entry, message: error?.message ?? problem.detail };
   });
 }
