@@ -43,12 +43,14 @@ def config() -> OpenAPIConfig:
         title="Visiona",
         version="1",
         description="Personal AI clones: upload photos, train a clone, generate images, keep them private.",
-        path="/api",
+        path="/api/openapi.json",
         use_handler_docstrings=True,
         create_examples=False,
         operation_id_creator=_operation_id,
-        render_plugins=[DocumentPlugin(path="/openapi.json")],
-        openapi_router=Router("/api", route_handlers=[], opt={"auth": PUBLIC}, include_in_schema=False),
+        render_plugins=[DocumentPlugin(path="/")],
+        openapi_router=Router(
+            "/api/openapi.json", route_handlers=[], opt={"auth": PUBLIC}, include_in_schema=False
+        ),
     )
 
 

@@ -59,8 +59,10 @@ class LogInFirst(Exception):
 
 async def guard(connection: AnyConnection, handler: BaseRouteHandler) -> None:
     """Raises `Unauthenticated`, `Forbidden` or `LogInFirst` before the handler runs."""
-    auth: Auth = handler.opt["auth"]
-    if auth in {PUBLIC, SIGNED}:
+    auth: Auth | None = handler.opt.get("auth")
+    if auth is None and connection.scope.get("method") != "OPTIONS":
+        raise Forbidden("undeclared_route", "This address is closed.")
+    if auth in {None, PUBLIC, SIGNED}:
         return
     try:
         connection.state[_SESSION_STATE] = await authenticate(connection)

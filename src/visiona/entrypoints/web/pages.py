@@ -186,13 +186,13 @@ async def _page(app: App, request: AnyRequest, template: str, **context: Any) ->
 def _html(
     request: AnyRequest,
     template: str,
-    status: int = 200,
+    http_status: int = 200,
     user: Mapping[str, Any] | None = None,
     **context: Any,
 ) -> Response[str]:
     rendered = _pages(request).render(template, path=request.scope["path"], user=user, **context)
     return Response(
-        rendered, status_code=status, media_type="text/html", headers={"Cache-Control": "no-store"}
+        rendered, status_code=http_status, media_type="text/html", headers={"Cache-Control": "no-store"}
     )
 
 
@@ -258,7 +258,13 @@ def on_page_error(request: AnyRequest, error: Exception) -> Response[str]:
         status = problems.on_unexpected(request, error).status_code or 500
         detail = "Something went wrong on our side. Try again in a moment."
     return _html(
-        request, "error.html.j2", status, title=HTTPStatus(status).phrase, detail=detail, request_id=None
+        request,
+        "error.html.j2",
+        status,
+        status=status,
+        title=HTTPStatus(status).phrase,
+        detail=detail,
+        request_id=None,
     )
 
 
@@ -288,7 +294,10 @@ def create_pages(app: App) -> tuple[Pages, Router, Router]:
         "/",
         route_handlers=handlers,
         include_in_schema=False,
-        exception_handlers={LogInFirst: on_log_in_first, Exception: on_page_error},
+        exception_handlers={
+            **dict.fromkeys(problems.HANDLERS, on_page_error),
+            LogInFirst: on_log_in_first,
+        },
     )
     files = create_static_files_router(
         path=static.mount,
