@@ -1,12 +1,12 @@
 """What happens to every API request before and after its handler: limits, and faults of answers."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from visiona.sandbox.replicate.faults import Fault
 from visiona.sandbox.replicate.problems import PROBLEM_JSON, Problem, throttled
@@ -31,7 +31,7 @@ class Gateway(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         sandbox: Sandbox = scope["litestar_app"].state.sandbox
-        method, path = str(scope["method"]), scope["path"]
+        method, path = str(cast("HTTPScope", scope)["method"]), scope["path"]
         if not path.startswith("/v1/"):
             await next_app(scope, receive, send)
             return

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ class InputReader:
         self._own = re.compile(re.escape(f"{public_url}/v1/files/") + r"([a-z0-9]+)(?:/download)?(?:\?.*)?")
 
     @asynccontextmanager
-    async def open(self, url: str, now: datetime) -> AsyncIterator[Path]:
+    async def open(self, url: str, now: datetime) -> AsyncGenerator[Path]:
         """A local file with the URL's content, for the length of the block."""
         if own := self._own.fullmatch(url):
             yield self._uploaded(own[1], now)

@@ -55,7 +55,7 @@ def invalid_version() -> Problem:
 
 
 def throttled(retry_after: int | None, resets_in: int) -> Problem:
-    extra = {} if retry_after is None else {"retry_after": retry_after}
+    extra: dict[str, Any] = {} if retry_after is None else {"retry_after": retry_after}
     return Problem(429, f"Request was throttled. Your rate limit resets in ~{resets_in}s.", **extra)
 
 

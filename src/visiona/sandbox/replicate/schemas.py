@@ -24,6 +24,15 @@ _TYPES: Mapping[InputType, tuple[type, ...]] = {
     "boolean": (bool,),
 }
 
+_JSON_NAMES: tuple[tuple[type, str], ...] = (
+    (bool, "boolean"),
+    (int, "integer"),
+    (float, "number"),
+    (str, "string"),
+    (list, "array"),
+    (dict, "object"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -155,7 +164,7 @@ def _check_value(field: Field, value: Any) -> list[InvalidField]:
         return [InvalidField("number_gte", where, f"Must be greater than or equal to {field.least:g}")]
     if field.most is not None and value > field.most:
         return [InvalidField("number_lte", where, f"Must be less than or equal to {field.most:g}")]
-    return _check_url(where, value) if field.url else []
+    return _check_url(where, str(value)) if field.url else []
 
 
 def _check_url(where: str, value: str) -> list[InvalidField]:
@@ -173,8 +182,10 @@ def _check_url(where: str, value: str) -> list[InvalidField]:
 
 def _name(value: Any) -> str:
     """The JSON name of a value's type."""
-    names = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
-    return names.get(type(value), "null")
+    for kind, name in _JSON_NAMES:
+        if isinstance(value, kind):
+            return name
+    return "null"
 
 
 def _document(parts: Mapping[str, tuple[Field, ...]]) -> dict[str, Any]:

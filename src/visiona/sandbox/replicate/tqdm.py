@@ -11,7 +11,8 @@ def line(done: int, total: int, elapsed: float, label: str = "") -> str:
     left = _minutes((total - done) / rate) if rate else "?"
     prefix = f"{label}: " if label else ""
     speed = f"{rate:5.2f}it/s" if rate else "?it/s"
-    return f"{prefix}{int(share * 100):3d}%|{_bar(share)}| {done}/{total} [{_minutes(elapsed)}<{left}, {speed}]\n"
+    times = f"{_minutes(elapsed)}<{left}, {speed}"
+    return f"{prefix}{int(share * 100):3d}%|{_bar(share)}| {done}/{total} [{times}]\n"
 
 
 def _bar(share: float) -> str:

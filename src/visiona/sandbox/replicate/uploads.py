@@ -5,10 +5,11 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from visiona.sandbox.replicate.problems import InvalidField, Problem, invalid
 from visiona.sandbox.replicate.records import StoredFile, new_id
@@ -61,13 +62,11 @@ async def receive_file(
     store: Store, chunks: AsyncIterator[bytes], content_type: str, *, limit: int, now: datetime
 ) -> StoredFile:
     """Read a multipart request and keep its file; raise `Problem` for what is not acceptable."""
-    kind, options = parse_options_header(content_type)
-    if kind != "multipart/form-data" or not options.get("boundary"):
-        raise Problem(415, "Content-Type must be multipart/form-data")
+    boundary = _boundary(content_type)
     file_id = new_id()
     upload = _Upload(store.scratch_path(file_id), limit)
     try:
-        await _consume(upload, chunks, options["boundary"])
+        await _consume(upload, chunks, boundary)
         record = _record(upload, file_id, now)
         upload.path.replace(store.upload_path(file_id))
     except MultipartError as error:
@@ -76,6 +75,15 @@ async def receive_file(
         upload.path.unlink(missing_ok=True)
     store.save_file(record)
     return record
+
+
+def _boundary(content_type: str) -> str:
+    header = EmailMessage()
+    header["content-type"] = content_type or "text/plain"
+    boundary = header.get_boundary()
+    if header.get_content_type() != "multipart/form-data" or not boundary:
+        raise Problem(415, "Content-Type must be multipart/form-data")
+    return boundary
 
 
 async def _consume(upload: _Upload, chunks: AsyncIterator[bytes], boundary: str) -> None:

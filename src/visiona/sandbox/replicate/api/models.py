@@ -16,9 +16,11 @@ from visiona.sandbox.replicate.service import Sandbox
 
 MOST_MODELS = 1000
 
-_LINKS = ("description", "github_url", "paper_url", "license_url")
-_CREATE = dict.fromkeys(("owner", "name", "visibility", "hardware", "cover_image_url", *_LINKS), str)
-_UPDATE = dict.fromkeys(("readme", "weights_url", *_LINKS), str)
+_LINKS: tuple[str, ...] = ("description", "github_url", "paper_url", "license_url")
+_CREATE: dict[str, type] = dict.fromkeys(
+    ("owner", "name", "visibility", "hardware", "cover_image_url", *_LINKS), str
+)
+_UPDATE: dict[str, type] = dict.fromkeys(("readme", "weights_url", *_LINKS), str)
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _SORTS = ("model_created_at", "latest_version_created_at")
 

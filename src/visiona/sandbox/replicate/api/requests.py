@@ -26,7 +26,8 @@ _LONGEST_WAIT = 60.0
 
 def guard_token(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Let nobody in without the account's token."""
-    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    header: str = connection.headers.get("authorization", "")
+    scheme, _space, token = header.partition(" ")
     if not token or scheme.lower() not in {"bearer", "token"}:
         raise unauthenticated(passed=False)
     if token != connection.app.state.sandbox.config.token:
@@ -62,11 +63,12 @@ def check_body(body: Body, known: Mapping[str, type], required: frozenset[str]) 
 
 def check_webhook(body: Body) -> None:
     """The real API demands HTTPS; the sandbox demands this machine."""
-    webhook, events = body.get("webhook"), body.get("webhook_events_filter")
+    webhook: str | None = body.get("webhook")
+    events: list[Any] = body.get("webhook_events_filter") or []
     if webhook is not None and not is_loopback_url(webhook):
         about = "the sandbox calls webhooks on this machine only (a loopback address)"
         raise invalid([InvalidField("format", "webhook", about)])
-    for event in events or []:
+    for event in events:
         if event not in EVENTS:
             allowed = ", ".join(f'"{name}"' for name in EVENTS)
             about = f"webhook_events_filter must be one of the following: {allowed}"

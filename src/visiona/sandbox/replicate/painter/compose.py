@@ -16,6 +16,7 @@ from visiona.sandbox.replicate.painter.raster import (
     distance,
     f32,
     flat,
+    from_edges,
     from_pixels,
     grid,
     luma,
@@ -104,23 +105,30 @@ def _round_shoulders(alpha: Field, face: Face) -> Field:
     size = face.size
     if max(float(alpha[:, :3].max()), float(alpha[:, -3:].max())) < 0.4:
         return alpha
-    shrink = max(1.0, size / 48)
-    small = resize(alpha, max(8, int(rows / shrink)), max(8, int(columns / shrink)))
-    radius = int(size / shrink * 0.62)
-    # Empty margins left and right, an endless body below: opening with a disc then rounds only the
-    # corners between shoulder and margin.
-    margin = cv2.copyMakeBorder(small, 0, 2 * radius, 0, 0, cv2.BORDER_REPLICATE)
-    margin = cv2.copyMakeBorder(margin, radius, 0, radius, radius, cv2.BORDER_CONSTANT, value=(0.0,))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    opened = f32(cv2.morphologyEx(margin, cv2.MORPH_OPEN, disc))
-    opened = blur(opened, size / shrink * 0.035)
-    opened = opened[radius : radius + small.shape[0], radius : radius + small.shape[1]]
-    rounded = np.minimum(alpha, smoothstep(0.35, 0.75, resize(f32(opened), rows, columns)))
-    reach = f32(np.minimum(np.arange(columns), np.arange(columns)[::-1])) / np.float32(size)
-    outer = 1.0 - smoothstep(0.75, 1.15, reach)
-    rounded = f32(rounded * smoothstep(0.03, 0.13, reach)[None, :])
+    rounded = np.minimum(alpha, _opened(alpha, size))
+    reach = from_edges(columns) / np.float32(size)
+    outer = 1.0 - smoothstep(0.75, 1.15, f32(reach))
+    rounded = f32(rounded * smoothstep(0.03, 0.13, f32(reach))[None, :])
     under_chin = smoothstep(0.50, 0.80, f32((np.arange(rows) - face.y) / size))
     return mix(alpha, rounded, f32(under_chin[:, None] * outer[None, :]))
+
+
+def _opened(alpha: Field, size: float) -> Field:
+    """`alpha` without what a disc of about the size of a face cannot reach from inside.
+
+    There are empty margins left and right and an endless body below, so that only the corners between
+    shoulder and margin are rounded.
+    """
+    shrink = max(1.0, size / 48)
+    rows, columns = (max(8, int(length / shrink)) for length in alpha.shape)
+    radius = int(size / shrink * 0.62)
+    small = resize(alpha, rows, columns)
+    body = cv2.copyMakeBorder(small, 0, 2 * radius, 0, 0, cv2.BORDER_REPLICATE)
+    body = cv2.copyMakeBorder(body, radius, 0, radius, radius, cv2.BORDER_CONSTANT, value=(0.0,))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    opened = blur(f32(cv2.morphologyEx(body, cv2.MORPH_OPEN, disc)), size / shrink * 0.035)
+    inside = f32(opened[radius : radius + rows, radius : radius + columns])
+    return smoothstep(0.35, 0.75, resize(inside, alpha.shape[0], alpha.shape[1]))
 
 
 def _identity(placed: Picture, likeness: float, face_size: float) -> Picture:
@@ -129,7 +137,7 @@ def _identity(placed: Picture, likeness: float, face_size: float) -> Picture:
         return mix(faceless, placed, max(0.0, likeness) ** 0.7)
     excess = min(likeness - 1.0, 2.0)
     detail = placed - blur(placed, face_size * 0.03)
-    return clip(saturate(placed + detail * excess * 1.4, 1.0 + 0.35 * excess))
+    return clip(saturate(f32(placed + detail * excess * 1.4), 1.0 + 0.35 * excess))
 
 
 def _focus(canvas: Canvas, backdrop: Backdrop) -> Picture:
@@ -235,6 +243,6 @@ def _double_exposure(canvas: Canvas, backdrop: Backdrop, portrait: Portrait, lik
 
 def _frame_fade(rows: int, columns: int) -> Field:
     """1 inside a photo, 0 at its edges."""
-    down = f32(np.minimum(np.arange(rows), np.arange(rows)[::-1])) / np.float32(rows * 0.14)
-    along = f32(np.minimum(np.arange(columns), np.arange(columns)[::-1])) / np.float32(columns * 0.14)
-    return f32(smoothstep(0, 1, down)[:, None] * smoothstep(0, 1, along)[None, :])
+    down = smoothstep(0, rows * 0.14, from_edges(rows))
+    along = smoothstep(0, columns * 0.14, from_edges(columns))
+    return f32(down[:, None] * along[None, :])

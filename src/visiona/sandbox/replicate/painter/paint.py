@@ -26,10 +26,12 @@ from visiona.sandbox.replicate.painter.raster import (
     mix,
     resize,
     saturate,
+    size,
     to_pixels,
 )
 from visiona.sandbox.replicate.painter.scenes import SCENES
-from visiona.sandbox.replicate.painter.styles import STYLES, Manner
+from visiona.sandbox.replicate.painter.styles import STYLES
+from visiona.sandbox.replicate.painter.styles.brush import Manner
 
 ASPECTS: Mapping[str, tuple[int, int]] = {
     "1:1": (1024, 1024),
@@ -149,5 +151,5 @@ def _undercook(pixels: Picture, rng: np.random.Generator, inputs: Mapping[str, A
     if lack == 0.0:
         return pixels
     noise = rng.standard_normal(pixels.shape[:2], dtype=np.float32)
-    soft = blur(pixels, lack * min(pixels.shape[:2]) * 0.006)
+    soft = blur(pixels, lack * min(size(pixels)) * 0.006)
     return clip(f32(soft + noise[..., None] * 0.06 * lack))

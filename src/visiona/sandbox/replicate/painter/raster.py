@@ -24,6 +24,12 @@ def f32(array: Any) -> NDArray[np.float32]:
     return np.asarray(array, np.float32)
 
 
+def size(picture: Picture) -> tuple[int, int]:
+    """Height and width."""
+    height, width = picture.shape[:2]
+    return int(height), int(width)
+
+
 def clip(picture: Picture) -> Picture:
     return np.clip(picture, 0.0, 1.0)
 
@@ -99,6 +105,12 @@ def grid(height: int, width: int) -> tuple[Field, Field]:
     rows = np.linspace(0.0, 1.0, height, dtype=np.float32)[:, None]
     columns = np.linspace(0.0, 1.0, width, dtype=np.float32)[None, :]
     return np.broadcast_to(rows, (height, width)), np.broadcast_to(columns, (height, width))
+
+
+def from_edges(length: int) -> Field:
+    """For each of `length` places in a row, how many lie between it and the nearer end."""
+    places = np.arange(length, dtype=np.float32)
+    return np.minimum(places, np.float32(length - 1) - places)
 
 
 def distance(height: int, width: int, centre_x: float, centre_y: float) -> Field:
