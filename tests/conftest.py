@@ -18,11 +18,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from visiona.billing.service import publish_plans
 from visiona.db.actor import Anonymous, UserActor
 from visiona.db.embedded import embedded_server
 from visiona.db.migrate import migrate
 from visiona.db.pool import Database, fetch_value
-from visiona.db.roles import APP_ROLE, WORKER_ROLE, RolePasswords, url_for_role
+from visiona.db.roles import APP_ROLE, OWNER_ROLE, WORKER_ROLE, RolePasswords, url_for_role
 
 ROLE_PASSWORDS = RolePasswords(app="app-password", worker="worker-password")
 TEMPLATE = "visiona_template"
@@ -45,11 +46,15 @@ def postgres() -> Generator[str]:
 
 
 @pytest.fixture(scope="session")
-def migrated_template(postgres: str) -> str:
+async def migrated_template(postgres: str) -> str:
     """The name of a migrated database that nobody connects to, so that it can be copied."""
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"create database {TEMPLATE}")
-    migrate(_with_database(postgres, TEMPLATE), ROLE_PASSWORDS)
+    url = _with_database(postgres, TEMPLATE)
+    migrate(url, ROLE_PASSWORDS)
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        await connection.execute(f"set local role {OWNER_ROLE}")
+        await publish_plans(connection)
     return TEMPLATE
 
 

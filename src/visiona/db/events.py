@@ -84,9 +84,14 @@ class EventHub:
                 await asyncio.sleep(RECONNECT_DELAY_S)
 
     def _dispatch(self, payload: str) -> None:
-        message = json.loads(payload)
-        event = Event(message["topic"], message["id"])
-        for queue in self._subscribers.get(message["user"], ()):
+        try:
+            message = json.loads(payload)
+            event = Event(message["topic"], message["id"])
+            queues = self._subscribers.get(message["user"], ())
+        except (ValueError, TypeError, KeyError):  # anybody in the database may use the channel's name
+            logger.warning("a notification that Visiona did not send was ignored")
+            return
+        for queue in queues:
             _offer(queue, event)
 
     def announce_end(self) -> None:

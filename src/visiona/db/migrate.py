@@ -3,9 +3,14 @@
 `provision` makes the roles and schemas (the connecting role must be allowed to), then everything
 runs as `visiona_owner`, who is neither superuser nor exempt from row-level security. A data
 migration therefore states whose rows it touches with a policy, or lifts FORCE for its own length.
+
+The connecting role need not be a superuser: CREATEROLE and owning the database are enough, which is
+what managed services give.
 """
 
 import hashlib
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from typing import LiteralString, cast
@@ -18,6 +23,7 @@ from psycopg.rows import TupleRow
 from visiona.db.roles import APP_ROLE, AUTH_ROLE, OWNER_ROLE, WORKER_ROLE, RolePasswords
 
 LOCK_ID = 0x5649_5349  # "VISI"
+LOCK_TIMEOUT = "5s"
 MINIMUM_SERVER_VERSION = 150_000
 
 _Connection = Connection[TupleRow]
@@ -44,21 +50,25 @@ def own_migrations() -> list[Migration]:
     return [Migration(f.name, f.read_text(encoding="utf-8")) for f in files]
 
 
-def migrate(url: str, passwords: RolePasswords) -> list[str]:
-    """Bring the database at `url` to this release; answers the names of what was applied."""
+def migrate(url: str, passwords: RolePasswords, migrations: Sequence[Migration] | None = None) -> list[str]:
+    """Bring the database at `url` to this release; answers the names of what was applied.
+
+    `migrations` are this release's own unless given. Raises `MigrationError`.
+    """
     with psycopg.connect(url, autocommit=True) as connection:
         if connection.info.server_version < MINIMUM_SERVER_VERSION:
             raise MigrationError("Visiona needs PostgreSQL 15 or newer.")
         connection.execute("select pg_advisory_lock(%s)", [LOCK_ID])
         try:
+            connection.execute(sql.SQL("set lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT)))
             _provision(connection, passwords)
             connection.execute(sql.SQL("set role {}").format(sql.Identifier(OWNER_ROLE)))
-            connection.execute("set lock_timeout = '5s'")
-            applied = _apply_procrastinate(connection) + _apply_own(connection)
+            _ensure_ledger(connection)
+            own = own_migrations() if migrations is None else migrations
+            return _apply_procrastinate(connection) + _apply_own(connection, own)
         finally:
             connection.execute("reset role")
             connection.execute("select pg_advisory_unlock(%s)", [LOCK_ID])
-    return applied
 
 
 async def pending(connection: AsyncConnection[TupleRow]) -> list[str]:
@@ -85,20 +95,36 @@ def _provision(connection: _Connection, passwords: RolePasswords) -> None:
         connection.execute(f"alter role {role} set idle_in_transaction_session_timeout = '30s'")
         connection.execute(f"alter role {role} set statement_timeout = '30s'")
     connection.execute(f"grant create, usage on schema public to {OWNER_ROLE}")
+    connection.execute(f"grant usage on schema public to {APP_ROLE}, {WORKER_ROLE}, {AUTH_ROLE}")
     for schema in ("visiona", "procrastinate"):
         connection.execute(
             sql.SQL("create schema if not exists {} authorization {}").format(
                 sql.Identifier(schema), sql.Identifier(OWNER_ROLE)
             )
         )
-    connection.execute(
-        """create table if not exists visiona.schema_migrations (
-            name text primary key, checksum text not null,
-            applied_at timestamptz not null default current_timestamp)"""
-    )
-    connection.execute(f"alter table visiona.schema_migrations owner to {OWNER_ROLE}")
-    connection.execute(f"grant usage on schema visiona to {APP_ROLE}, {WORKER_ROLE}")
-    connection.execute(f"grant select on visiona.schema_migrations to {APP_ROLE}, {WORKER_ROLE}")
+
+
+def _ensure_ledger(connection: _Connection) -> None:
+    """The list of what was applied: written by the owner, read by those who check for readiness."""
+    if connection.execute("select to_regclass('visiona.schema_migrations')").fetchone() != (None,):
+        return
+    roles = f"{APP_ROLE}, {WORKER_ROLE}"
+    with connection.transaction():
+        connection.execute(
+            """create table visiona.schema_migrations (
+                name text primary key, checksum text not null,
+                applied_at timestamptz not null default current_timestamp)"""
+        )
+        connection.execute("alter table visiona.schema_migrations enable row level security")
+        connection.execute("alter table visiona.schema_migrations force row level security")
+        connection.execute(
+            f"create policy owner_writes on visiona.schema_migrations to {OWNER_ROLE} using (true)"
+        )
+        connection.execute(
+            f"create policy everyone_reads on visiona.schema_migrations for select to {roles} using (true)"
+        )
+        connection.execute(f"grant usage on schema visiona to {roles}")
+        connection.execute(f"grant select on visiona.schema_migrations to {roles}")
 
 
 def _ensure_role(connection: _Connection, role: str, password: str | None) -> None:
@@ -119,10 +145,10 @@ def _checksums(connection: _Connection) -> dict[str, str]:
     return {row[0]: row[1] for row in rows}
 
 
-def _apply_own(connection: _Connection) -> list[str]:
+def _apply_own(connection: _Connection, migrations: Sequence[Migration]) -> list[str]:
     known = _checksums(connection)
     applied: list[str] = []
-    for migration in own_migrations():
+    for migration in migrations:
         if migration.name not in known:
             _apply(connection, migration, search_path="public")
             applied.append(migration.name)
@@ -159,13 +185,37 @@ def _apply(
     migration: Migration,
     *,
     search_path: str,
-    also_record: list[Migration] | None = None,
+    also_record: Sequence[Migration] = (),
 ) -> None:
-    with connection.transaction():
-        connection.execute(sql.SQL("set local search_path = {}").format(sql.Identifier(search_path)))
-        connection.execute(cast("LiteralString", migration.statements))
-        for entry in [migration, *(also_record or [])]:
-            connection.execute(
-                "insert into visiona.schema_migrations (name, checksum) values (%s, %s)",
-                [entry.name, entry.checksum],
-            )
+    try:
+        with connection.transaction(), _warnings_are_errors(connection, migration):
+            connection.execute(sql.SQL("set local search_path = {}").format(sql.Identifier(search_path)))
+            connection.execute(cast("LiteralString", migration.statements))
+            for entry in [migration, *also_record]:
+                connection.execute(
+                    "insert into visiona.schema_migrations (name, checksum) values (%s, %s)",
+                    [entry.name, entry.checksum],
+                )
+    except psycopg.errors.LockNotAvailable as error:
+        raise MigrationError(
+            f"{migration.name} waited {LOCK_TIMEOUT} for a lock that somebody holds; nothing was changed. "
+            "Run it again when the database is less busy."
+        ) from error
+
+
+@contextmanager
+def _warnings_are_errors(connection: _Connection, migration: Migration) -> Generator[None]:
+    """A REVOKE or GRANT without the right to do it changes nothing, and PostgreSQL only warns."""
+    warnings: list[str] = []
+
+    def collect(diagnostic: psycopg.errors.Diagnostic) -> None:
+        if diagnostic.severity_nonlocalized == "WARNING":
+            warnings.append(diagnostic.message_primary or "a warning without a text")
+
+    connection.add_notice_handler(collect)
+    try:
+        yield
+    finally:
+        connection.remove_notice_handler(collect)
+    if warnings:
+        raise MigrationError(f"{migration.name}: {'; '.join(warnings)}")

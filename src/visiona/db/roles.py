@@ -9,7 +9,7 @@ import base64
 import hashlib
 import hmac
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 OWNER_ROLE = "visiona_owner"
 APP_ROLE = "visiona_app"
@@ -34,15 +34,27 @@ def url_for_role(owner_url: str, role: str, password: str) -> str:
     A pooler's tenant suffix (`postgres.<project>`) is kept.
     """
     parts = urlsplit(owner_url)
-    owner = unquote(parts.username or "")
+    owner = unquote(parts.username or "") or _parameter(parts, "user")
     tenant = owner.partition(".")[2]
     user = f"{role}.{tenant}" if tenant else role
     host = parts.netloc.rpartition("@")[2]
-    query = [(key, value) for key, value in parse_qsl(parts.query) if key not in {"user", "password"}]
     netloc = f"{quote(user, safe='.')}:{quote(password, safe='')}@{host}"
-    return urlunsplit((parts.scheme, netloc, parts.path, urlencode(query, safe="/"), parts.fragment))
+    # Kept as it was written: libpq reads a plus sign as itself, which form decoding would not.
+    others = [item for item in parts.query.split("&") if _name(item) not in {"user", "password"}]
+    return urlunsplit((parts.scheme, netloc, parts.path, "&".join(others), parts.fragment))
 
 
 def password_in(url: str) -> str:
     """The password that a URL carries, or an empty string."""
-    return unquote(urlsplit(url).password or "")
+    parts = urlsplit(url)
+    return unquote(parts.password or "") or _parameter(parts, "password")
+
+
+def _parameter(parts: SplitResult, name: str) -> str:
+    """A value from the URL's query, where libpq takes a user and a password too."""
+    values = [item.partition("=")[2] for item in parts.query.split("&") if _name(item) == name]
+    return unquote(values[-1]) if values else ""
+
+
+def _name(item: str) -> str:
+    return unquote(item.partition("=")[0])

@@ -4,6 +4,10 @@
 -- transaction; `''` counts as no claims, since that is what a reused connection reads; policies wrap
 -- the calls in `(select …)`, so that they run once per statement and not once per row.
 
+-- Whatever the owner makes from here on, nobody executes it unless it is granted. (A default of one
+-- schema cannot take away what PostgreSQL grants to PUBLIC everywhere; this one can.)
+alter default privileges revoke execute on functions from public;
+
 create function visiona.claims() returns jsonb
   language sql stable
   return nullif(current_setting('request.jwt.claims', true), '')::jsonb;
@@ -18,7 +22,4 @@ create function visiona.is_system() returns boolean
   return coalesce(visiona.claims() ->> 'role' = 'system', false);
 
 grant usage on schema visiona to visiona_app, visiona_worker, visiona_auth;
-grant usage on schema public to visiona_app, visiona_worker, visiona_auth;
-revoke execute on all functions in schema visiona from public;
 grant execute on all functions in schema visiona to visiona_app, visiona_worker, visiona_auth;
-alter default privileges in schema visiona revoke execute on functions from public;

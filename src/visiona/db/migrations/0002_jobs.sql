@@ -6,6 +6,11 @@ grant select, insert, update, delete on all tables in schema procrastinate to vi
 grant usage on all sequences in schema procrastinate to visiona_worker;
 grant execute on all functions in schema procrastinate to visiona_worker;
 revoke execute on all functions in schema procrastinate from public;
+-- What a later version of the library adds is the worker's too, and nobody else's.
+alter default privileges in schema procrastinate
+  grant select, insert, update, delete on tables to visiona_worker;
+alter default privileges in schema procrastinate grant usage on sequences to visiona_worker;
+alter default privileges in schema procrastinate grant execute on functions to visiona_worker;
 
 do $$
 declare
@@ -35,9 +40,9 @@ exception when unique_violation then
   return null;
 end $$;
 
+-- Granted before it is handed over: the owner of the schema has no say in it afterwards.
+grant execute on function visiona.enqueue(text, jsonb, text, text, timestamptz, integer)
+  to visiona_app, visiona_worker;
 grant create on schema visiona to visiona_worker;
 alter function visiona.enqueue(text, jsonb, text, text, timestamptz, integer) owner to visiona_worker;
 revoke create on schema visiona from visiona_worker;
-revoke execute on function visiona.enqueue(text, jsonb, text, text, timestamptz, integer) from public;
-grant execute on function visiona.enqueue(text, jsonb, text, text, timestamptz, integer)
-  to visiona_app, visiona_worker;

@@ -95,8 +95,8 @@ grant update (status) on users to visiona_worker;
 grant select, insert, update, delete on users, credentials, sessions, sign_in_attempts to visiona_auth;
 grant select, update (revoked_at, last_seen_at) on sessions to visiona_app;
 grant select, delete on sessions to visiona_worker;
-grant select, insert on audit_logs to visiona_app, visiona_worker;
-grant insert on audit_logs to visiona_auth;
+grant select, insert (user_id, action, details) on audit_logs to visiona_app, visiona_worker;
+grant insert (user_id, action) on audit_logs to visiona_auth;
 
 -- What must happen before anybody is known. Each function does one thing for one key, so that the
 -- application role can sign people in without being able to read their rows.
@@ -196,6 +196,7 @@ as $$
     for update skip locked)
 $$;
 
+-- Granted before they are handed over: the owner of the schema has no say in them afterwards.
 grant create on schema visiona to visiona_auth;
 do $$
 declare
@@ -204,12 +205,12 @@ begin
   foreach name in array array[
     'sign_up(text, text, text)', 'find_credentials(text)', 'rehash(bigint, text, text)',
     'open_session(uuid, bigint, bytea, text, timestamptz)', 'find_session(uuid, bytea)',
-    'count_attempt(bytea, integer, integer)', 'forget_attempts(bytea)', 'take_back_attempt(bytea)',
-    'purge_attempts()']
+    'count_attempt(bytea, integer, integer)', 'forget_attempts(bytea)', 'take_back_attempt(bytea)']
   loop
+    execute format('grant execute on function visiona.%s to visiona_app', name);
     execute format('alter function visiona.%s owner to visiona_auth', name);
-    execute format('revoke execute on function visiona.%s from public', name);
-    execute format('grant execute on function visiona.%s to visiona_app, visiona_worker', name);
   end loop;
 end $$;
+grant execute on function visiona.purge_attempts() to visiona_worker;
+alter function visiona.purge_attempts() owner to visiona_auth;
 revoke create on schema visiona from visiona_auth;

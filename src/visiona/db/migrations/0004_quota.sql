@@ -66,7 +66,6 @@ begin atomic
   where p.name = coalesce(
     (select e.plan from entitlements e where e.user_id = visiona.uid()), 'free');
 end;
-revoke execute on function visiona.plan_limit(text) from public;
 grant execute on function visiona.plan_limit(text) to visiona_app, visiona_worker;
 
 create policy everyone_reads on plans for select to visiona_app, visiona_worker using (true);
@@ -81,9 +80,15 @@ create policy own_all on quota_usage for all to visiona_app, visiona_worker
   using (user_id = (select visiona.uid())) with check (user_id = (select visiona.uid()));
 create policy system_read on quota_usage for select to visiona_worker
   using ((select visiona.is_system()));
--- The tier's limit, held by the database: the application role cannot take more than the plan.
+-- The tier's limit, held by the database: the application role cannot take more than the plan, nor
+-- open a period of its own making. Periods are calendar months in UTC, as in `billing.model`; a day
+-- of grace is for clocks that disagree.
 create policy tier_limit_insert on quota_usage as restrictive for insert to visiona_app
-  with check (used = 0 and reserved <= (select visiona.plan_limit(resource)));
+  with check (
+    reserved <= (select visiona.plan_limit(resource))
+    and period_start in (
+      date_trunc('month', now() - interval '1 day', 'UTC'),
+      date_trunc('month', now() + interval '1 day', 'UTC')));
 create policy tier_limit_update on quota_usage as restrictive for update to visiona_app
   using (true) with check (used + reserved <= (select visiona.plan_limit(resource)));
 
@@ -102,9 +107,11 @@ create policy system_purge on idempotency_keys for delete to visiona_worker
 grant select on plans to visiona_app, visiona_worker;
 grant select on entitlements to visiona_app;
 grant select, insert, update, delete on entitlements to visiona_worker;
-grant select, insert, update (reserved) on quota_usage to visiona_app;
-grant select, insert, update (used, reserved) on quota_usage to visiona_worker;
+grant select, insert (user_id, resource, period_start, period_end, reserved), update (reserved)
+  on quota_usage to visiona_app;
+grant select, update (used, reserved) on quota_usage to visiona_worker;
 grant select on payments to visiona_app;
 grant select, insert, update on payments to visiona_worker;
-grant select, insert, update (result_id) on idempotency_keys to visiona_app;
+grant select, insert (user_id, key, operation, request_hash), update (result_id)
+  on idempotency_keys to visiona_app;
 grant select, delete on idempotency_keys to visiona_worker;

@@ -2,14 +2,16 @@
 -- that a row of `generations` always has its image.
 --
 -- Foreign keys carry the owner, (user_id, …): a row cannot point at another person's parent even
--- though the check itself runs above row-level security.
+-- though the check itself runs above row-level security. Keys of objects carry the owner too, and
+-- `own_objects` holds them to it: deleting one person's row can never delete another's bytes.
 
 -- An object's key is written here before its bytes, and taken out in the transaction that makes its
 -- row: what stays behind for an hour has no row and is removed by the sweep.
 create table pending_objects (
   key text primary key,
   user_id bigint not null references users on delete cascade,
-  created_at timestamptz not null default current_timestamp
+  created_at timestamptz not null default current_timestamp,
+  constraint own_objects check (starts_with(key, 'u' || user_id || '/'))
 );
 create index pending_objects_user on pending_objects (user_id);
 create index pending_objects_created on pending_objects (created_at);
@@ -27,7 +29,9 @@ create table photos (
   warnings text[] not null default '{}',
   uploaded_at timestamptz not null default current_timestamp,
   unique (user_id, id),
-  unique (user_id, sha256)
+  unique (user_id, sha256),
+  constraint own_objects check (
+    starts_with(file_url, 'u' || user_id || '/') and starts_with(thumbnail_url, 'u' || user_id || '/'))
 );
 
 create table models (
@@ -112,7 +116,7 @@ create table runs (
   check ((state in ('succeeded', 'failed', 'canceled')) = (finished_at is not null))
 );
 create index runs_model on runs (user_id, model_id);
-create index runs_open on runs (created_at) where finished_at is null;
+create index runs_open on runs (user_id) where finished_at is null;
 
 create table generations (
   id bigint generated always as identity primary key,
@@ -135,7 +139,9 @@ create table generations (
   unique (user_id, id),
   unique (user_id, run_id, position),
   foreign key (user_id, model_id) references models (user_id, id) on delete set null (model_id),
-  foreign key (user_id, run_id) references runs (user_id, id) on delete cascade
+  foreign key (user_id, run_id) references runs (user_id, id) on delete cascade,
+  constraint own_objects check (
+    starts_with(image_url, 'u' || user_id || '/') and starts_with(thumbnail_url, 'u' || user_id || '/'))
 );
 create index generations_model on generations (user_id, model_id, id);
 
@@ -170,17 +176,44 @@ begin
   end loop;
 end $$;
 
--- Tier limits, held by the database: no work is put on record without quota set aside for it.
+-- Whether what the signed-in person has set aside covers this much more work, beside all that is
+-- open already. The row lock makes parallel callers take turns; VOLATILE lets it see what the
+-- calling statement has inserted so far.
+create function visiona.is_covered(wanted text, period timestamptz, amount bigint) returns boolean
+  language plpgsql volatile set search_path = public, pg_temp
+as $$
+declare
+  set_aside bigint;
+  open_work bigint;
+begin
+  select reserved into set_aside from quota_usage
+    where user_id = visiona.uid() and resource = wanted and period_start = period
+    for update;
+  if wanted = 'clones' then
+    select count(*) into open_work from trainings
+      where user_id = visiona.uid() and quota_period = period and finished_at is null;
+  else
+    select coalesce(sum(num_outputs), 0) into open_work from runs
+      where user_id = visiona.uid() and quota_period = period and finished_at is null;
+  end if;
+  return coalesce(set_aside >= open_work + amount, false);
+end $$;
+grant execute on function visiona.is_covered(text, timestamptz, bigint) to visiona_app;
+
+-- Tier limits, held by the database: no work is put on record without quota set aside for it, and
+-- what is set aside covers one piece of work only.
 create policy tier_limit on trainings as restrictive for insert to visiona_app
-  with check (exists (
-    select from quota_usage q
-    where q.user_id = (select visiona.uid()) and q.resource = 'clones'
-      and q.period_start = quota_period and q.reserved >= 1));
+  with check ((select visiona.is_covered('clones', quota_period, 1)));
 create policy tier_limit on runs as restrictive for insert to visiona_app
+  with check ((select visiona.is_covered('images', quota_period, num_outputs)));
+-- A foreign key ties the run to an own model; this ties it to that model's weights.
+create policy own_clone on runs as restrictive for insert to visiona_app
   with check (exists (
-    select from quota_usage q
-    where q.user_id = (select visiona.uid()) and q.resource = 'images'
-      and q.period_start = quota_period and q.reserved >= num_outputs));
+    select from models m
+    where m.user_id = (select visiona.uid()) and m.id = runs.model_id and m.version = runs.version));
+-- A training ends before its model goes, or its reservation would never be settled.
+create policy not_in_training on models as restrictive for delete to visiona_app
+  using (status <> 'Processing');
 
 -- The sweep notes when it last looked at a piece of open work.
 create policy system_sweep on trainings for update to visiona_worker
@@ -193,20 +226,29 @@ create policy system_purge on pending_objects for delete to visiona_worker
 create policy system_all on webhook_receipts for all to visiona_app, visiona_worker
   using ((select visiona.is_system())) with check ((select visiona.is_system()));
 
-grant select, insert, delete on pending_objects to visiona_app, visiona_worker;
-grant select, insert, delete on photos to visiona_app;
+-- Of open work the application role sets what was asked for; states, versions and the provider's ids
+-- are the worker's.
+grant select, insert (key, user_id), delete on pending_objects to visiona_app, visiona_worker;
+grant select, delete,
+    insert (user_id, file_url, thumbnail_url, width, height, size, sha256, warnings)
+  on photos to visiona_app;
 grant select, delete on photos to visiona_worker;
-grant select, insert, delete on models to visiona_app;
+grant select, delete, insert (user_id, trigger_word, parameters, photo_count) on models to visiona_app;
 grant select, delete on models to visiona_worker;
 grant update (status, version, input_schema, error_code, error_message, ready_at) on models
   to visiona_worker;
 grant select, insert, delete on model_photos to visiona_app;
 grant select on model_photos to visiona_worker;
-grant select, insert, update (cancel_requested_at) on trainings to visiona_app;
+grant select, insert (user_id, model_id, quota_period), update (cancel_requested_at)
+  on trainings to visiona_app;
 grant select, update on trainings to visiona_worker;
-grant select, insert, update (cancel_requested_at) on runs to visiona_app;
+grant select, update (cancel_requested_at),
+    insert (user_id, model_id, version, trigger_word, prompt, enhance, enhancement_outcome, inputs,
+      num_outputs, quota_period)
+  on runs to visiona_app;
 grant select, update on runs to visiona_worker;
 grant select, delete on generations to visiona_app;
 grant select, insert, delete on generations to visiona_worker;
-grant select (id, provider, external_id), insert on webhook_receipts to visiona_app;
+grant select (id, provider, external_id), insert (provider, external_id, topic, reference)
+  on webhook_receipts to visiona_app;
 grant select, update (processed_at), delete on webhook_receipts to visiona_worker;
