@@ -43,6 +43,13 @@ class AnthropicPromptWriter:
         self._client: AsyncAnthropic | None = None
         self._building = asyncio.Lock()
 
+    async def prepare(self) -> None:
+        """Import the SDK and build the client now, so that no first call spends its time on it.
+
+        Optional: a process that lives long does so in the background, a short-lived one never.
+        """
+        await self._connected()
+
     async def write(self, request: EnhancementRequest) -> str:
         forbid_open_transaction("Anthropic")
         try:

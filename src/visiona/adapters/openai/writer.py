@@ -41,6 +41,13 @@ class OpenAIPromptWriter:
         self._client: AsyncOpenAI | None = None
         self._building = asyncio.Lock()
 
+    async def prepare(self) -> None:
+        """Import the SDK and build the client now, so that no first call spends its time on it.
+
+        Optional: a process that lives long does so in the background, a short-lived one never.
+        """
+        await self._connected()
+
     async def write(self, request: EnhancementRequest) -> str:
         forbid_open_transaction("OpenAI")
         try:
@@ -96,9 +103,11 @@ class OpenAIPromptWriter:
     def _build(self) -> "AsyncOpenAI":
         from openai import AsyncOpenAI  # noqa: PLC0415 - half a second of import, paid on first use (law 10)
 
-        return AsyncOpenAI(
+        client = AsyncOpenAI(
             api_key=self._api_key, base_url=self._base_url, timeout=self._timeout_s, max_retries=1
         )
+        _ = client.responses  # imports what the SDK loads lazily, here and not on the event loop
+        return client
 
     def _failed(self, error: "APIStatusError") -> EnhancementFailed:
         if error.status_code in {408, 504}:

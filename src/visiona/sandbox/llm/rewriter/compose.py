@@ -29,7 +29,6 @@ _PORTRAIT: Final = Scene(
 _SITTER: Final = replace(_PORTRAIT, kind="atelier")
 _ANYWHERE: Final = Scene(
     words="",
-    tone="easy",
     details=("clear layers of foreground, figure and distance", "surroundings kept simple around the figure"),
 )
 
@@ -44,7 +43,7 @@ def rewrite(prompt: str, trigger_word: str) -> str:
     if len(core.split()) >= MAX_WORDS:
         return core
     reading = read(_without_trigger(core, trigger_word))
-    draft = _Draft(core, seed=f"{trigger_word}\0{said}")
+    draft = _Draft(core, trigger_word)
     _complete(draft, reading)
     return draft.text()
 
@@ -74,9 +73,11 @@ def _completed_keyword(rest: str, trigger_word: str) -> str | None:
     for scene in (*PARTS, *PLACES):
         if scene.bare and only(rest, scene.words):
             article = "an" if rest[0].casefold() in "aeiou" else "a"
-            return f"{trigger_word} {scene.bare.format(f'{article} {rest}')}"
+            phrase = scene.bare.format(f"{article} {rest}")
+            if rest.casefold() in phrase.casefold():
+                return f"{trigger_word} {phrase}"
     for medium in MEDIA:
-        if only(rest, medium.words):
+        if only(rest, medium.words) and rest.casefold() in medium.bare.casefold():
             return medium.bare.replace("TRIGGER", trigger_word)
     return None
 
@@ -94,7 +95,7 @@ class _Draft:
     """A prompt being completed. Nothing is added twice, and nothing beyond the word limit."""
 
     core: str
-    seed: str
+    trigger_word: str
     subject: list[str] = field(default_factory=list[str])
     scene: list[str] = field(default_factory=list[str])
     craft: list[str] = field(default_factory=list[str])
@@ -113,105 +114,117 @@ class _Draft:
             yield from sorted(pool, key=self.number)
 
     def number(self, purpose: str) -> int:
-        return int.from_bytes(blake2b(f"{self.seed}\0{purpose}".encode(), digest_size=8).digest())
+        return int.from_bytes(
+            blake2b(f"{self.core}\0{purpose}".encode(errors="replace"), digest_size=8).digest()
+        )
 
     def text(self) -> str:
         first = ", ".join([self.core, *self.subject])
         sentences = (first, ", ".join(self.scene), ", ".join(self.craft))
-        return " ".join(f"{_capitalised(sentence)}." for sentence in sentences if sentence)
+        return " ".join(f"{self._capitalised(sentence)}." for sentence in sentences if sentence)
+
+    def _capitalised(self, sentence: str) -> str:
+        if sentence.startswith(self.trigger_word):
+            return sentence
+        return sentence[0].upper() + sentence[1:]
 
     def _fits(self, phrase: str) -> bool:
         return len(self.text().split()) + len(phrase.split()) <= MAX_WORDS
 
 
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """Which scene says what the person does and wears, and which one the light and surroundings."""
+
+    leading: Scene
+    place: Scene
+    details: tuple[tuple[str, ...], ...]
+    hour: Hour
+    banned: frozenset[str]
+
+
 def _complete(draft: _Draft, reading: Reading) -> None:
     """Light first: it does most for a picture, so no other addition may take its words."""
-    scenes = _scenes(reading)
-    place, hour = scenes[-1], reading.hour or scenes[-1].hour
-    banned = _clashes(reading, hour)
+    setting = _setting(reading)
     if reading.medium is None or reading.medium.surroundings:
         if not reading.said_light:
-            lights = lights_for(place.kind, hour, reading.weather)
-            plain = LIGHTS["atelier" if reading.medium else "any"]
-            unsuited = banned & CLASHES["medium"]
-            draft.add(draft.scene, draft.shuffled(lights, plain.get(hour) or plain["noon"]), unsuited)
-        _add_subject(draft, reading, scenes, banned)
-        details = (weather_details(place.kind, reading.weather), reading.season)
-        draft.add(
-            draft.scene, draft.shuffled(*details, *(scene.details for scene in reversed(scenes))), banned
-        )
+            _add_light(draft, reading, setting)
+        _add_subject(draft, reading, setting)
+        for pool in setting.details:
+            draft.add(draft.scene, draft.shuffled(pool), setting.banned)
     if reading.medium is not None:
         draft.add(draft.craft, draft.shuffled(reading.medium.craft))
         draft.add(draft.craft, draft.shuffled(reading.medium.palette))
     else:
-        _add_photography(draft, reading, scenes)
+        _add_photography(draft, reading, setting)
 
 
-def _scenes(reading: Reading) -> tuple[Scene, ...]:
-    """The part first, for what the person does and wears; the place last, for light and air."""
-    part = () if reading.part is None else (reading.part,)
-    places = tuple(reversed(reading.places[:2]))
-    if part or places:
-        return (*part, *places)
-    if reading.said_pose or reading.weather or reading.group or reading.foreign:
-        return (_ANYWHERE,)
-    return (_PORTRAIT,) if reading.medium is None else (_SITTER,)
-
-
-def _clashes(reading: Reading, hour: Hour) -> frozenset[str]:
+def _setting(reading: Reading) -> _Setting:
+    default = _ANYWHERE
+    if reading.portrait:
+        default = _PORTRAIT if reading.medium is None else _SITTER
+    leading = reading.part or next(iter(reading.places), default)
+    place = next(iter(reading.places), leading)
+    hour = reading.hour or place.hour
     conditions = {
         hour: True,
         reading.weather or "": True,
         "cold": reading.cold,
         "autumn": reading.autumn,
         "medium": reading.medium is not None,
+        "mono": reading.mono,
     }
-    clashes: set[str] = set()
-    for condition, holds in conditions.items():
-        clashes |= CLASHES.get(condition, frozenset()) if holds else frozenset()
-    return frozenset(clashes)
+    clashes = (CLASHES.get(condition, frozenset()) for condition, holds in conditions.items() if holds)
+    outside = weather_details(place.kind, reading.weather) or reading.season
+    own = tuple(scene.details for scene in reading.places[:2]) or (leading.details,)
+    return _Setting(
+        leading, place, (outside, *own) if outside else own, hour, frozenset[str]().union(*clashes)
+    )
 
 
-def _add_subject(draft: _Draft, reading: Reading, scenes: tuple[Scene, ...], banned: frozenset[str]) -> None:
+def _add_light(draft: _Draft, reading: Reading, setting: _Setting) -> None:
+    plain = LIGHTS["atelier" if reading.medium else "any"]
+    lights = lights_for(setting.place.kind, setting.hour, reading.weather)
+    unsuited = setting.banned & (CLASHES["medium"] | CLASHES["mono"])
+    draft.add(draft.scene, draft.shuffled(lights, plain.get(setting.hour) or plain["noon"]), unsuited)
+
+
+def _add_subject(draft: _Draft, reading: Reading, setting: _Setting) -> None:
     """Pose, clothes and expression, unless the prompt is a story in sentences or cannot be read."""
     if re.search(r"[.!?;]\s", draft.core) or len(draft.core.split()) > 30 or reading.foreign:
         return
-    leading = scenes[0]
     if not (reading.said_pose or reading.group or reading.company):
-        draft.add(draft.subject, draft.shuffled(leading.poses), banned)
+        draft.add(draft.subject, draft.shuffled(setting.leading.poses), setting.banned)
     if not (reading.said_wear or reading.group or reading.child):
-        _add_clothes(draft, reading, scenes, banned)
-    if not (reading.said_face or reading.child):
-        draft.add(draft.subject, draft.shuffled(EXPRESSIONS[leading.tone]), banned)
+        _add_clothes(draft, reading, setting)
+    mood_is_known = setting.leading is not _ANYWHERE
+    if mood_is_known and not (reading.said_face or reading.child):
+        draft.add(draft.subject, draft.shuffled(EXPRESSIONS[setting.leading.tone]), setting.banned)
 
 
-def _add_clothes(draft: _Draft, reading: Reading, scenes: tuple[Scene, ...], banned: frozenset[str]) -> None:
+def _add_clothes(draft: _Draft, reading: Reading, setting: _Setting) -> None:
     """A part dresses itself; elsewhere the weather comes before the place."""
-    outfits = outfits_for(scenes[-1].kind, reading.weather) or (_COLD_WEAR if reading.cold else ())
-    wears = scenes[0].wears
-    phrases = draft.shuffled(wears, outfits) if reading.part is not None else draft.shuffled(outfits, wears)
+    outfits = outfits_for(setting.place.kind, reading.weather) or (_COLD_WEAR if reading.cold else ())
+    pools = (setting.leading.wears, outfits) if reading.part else (outfits, setting.leading.wears)
+    phrases = draft.shuffled(*pools)
     if re.search(r"\bin\b", draft.core):
         phrases = (re.sub(r"^in ", "wearing ", phrase) for phrase in phrases)
-    draft.add(draft.subject, phrases, banned if reading.feminine else banned | _FEMININE)
+    draft.add(draft.subject, phrases, setting.banned if reading.feminine else setting.banned | _FEMININE)
 
 
-def _add_photography(draft: _Draft, reading: Reading, scenes: tuple[Scene, ...]) -> None:
+def _add_photography(draft: _Draft, reading: Reading, setting: _Setting) -> None:
     if not reading.said_camera:
-        lenses = draft.shuffled(reading.framing or LENSES[scenes[0].lens])
+        lenses = draft.shuffled(reading.framing or LENSES[setting.leading.lens])
         draft.add(draft.craft, (_shot_on(lens) for lens in lenses))
-    if not reading.said_finish:
-        place = scenes[-1]
-        finish = scenes[0].finish if place.finish == "natural" else place.finish
-        draft.add(
-            draft.craft, draft.shuffled(FINISHES["mono" if reading.mono else finish], FINISHES["natural"])
-        )
+    if reading.mono:
+        draft.add(draft.craft, draft.shuffled(FINISHES["mono"]))
+    elif not reading.said_finish:
+        place = setting.place
+        finish = setting.leading.finish if place.finish == "natural" else place.finish
+        draft.add(draft.craft, draft.shuffled(FINISHES[finish], FINISHES["natural"]), setting.banned)
 
 
 def _shot_on(lens: str) -> str:
     if not lens[0].isdigit():
         return lens
     return f"shot on {'an' if lens[0] == '8' else 'a'} {lens}"
-
-
-def _capitalised(sentence: str) -> str:
-    return sentence[0].upper() + sentence[1:]

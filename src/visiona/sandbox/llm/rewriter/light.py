@@ -122,7 +122,10 @@ LIGHTS: Final[dict[Kind, dict[Hour, tuple[str, ...]]]] = {
         "night": ("a single torch beam fading into deep blue",),
     },
     "any": {
-        "noon": ("soft directional light from one side with gentle fill",),
+        "noon": (
+            "soft directional light from one side with gentle fill",
+            "broken daylight, one bright edge along the figure",
+        ),
         "morning": ("clear low morning light from one side",),
         "golden": ("warm low sun from one side, long soft shadows",),
         "blue": ("cool, even dusk light with one warm accent",),
@@ -201,6 +204,35 @@ CLASHES: Final[dict[str, frozenset[str]]] = {
         {"dust", "heat", "sun", "straw", "seeds", "pollen", "shimmer", "linen", "lying", "smoke"}
     ),
     "fog": frozenset({"heat", "horizon", "shimmer", "ridgelines"}),
+    "mono": frozenset(
+        {
+            "amber",
+            "blue",
+            "brown",
+            "color",
+            "colored",
+            "copper",
+            "crimson",
+            "cyan",
+            "gold",
+            "golden",
+            "green",
+            "honeyed",
+            "magenta",
+            "navy",
+            "ochre",
+            "orange",
+            "pink",
+            "red",
+            "rose",
+            "russet",
+            "rust",
+            "turquoise",
+            "vermilion",
+            "violet",
+            "yellow",
+        }
+    ),
     "autumn": frozenset({"bloom", "petals", "blossom", "insects", "seeds", "lying", "barefoot", "stems"}),
     "medium": frozenset(
         {"fill", "key", "rim", "softbox", "practicals", "reflector", "bounce", "focus", "blurred"}

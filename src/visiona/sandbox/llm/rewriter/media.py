@@ -37,7 +37,7 @@ MEDIA: Final = (
         r"van gogh|post-?impressionis[tm]|impressionis[tm]|monet|renoir",
         bare="an impressionist painting of TRIGGER",
         craft=(
-            "short broken strokes laid wet into wet",
+            "short broken strokes laid next to each other",
             "swirling directional brushwork with ridges of thick pigment",
         ),
         palette=(
@@ -58,7 +58,7 @@ MEDIA: Final = (
         r"water ?colou?rs?|aquarelle|gouache",
         bare="a watercolor of TRIGGER",
         craft=(
-            "wet-in-wet washes with crisp edges kept for the eyes",
+            "bleeding washes with crisp edges kept for the eyes",
             "granulating pigment and bare paper left for highlights",
         ),
         palette=("diluted indigo, rose and raw sienna", "a narrow palette of sea-green and warm grey"),

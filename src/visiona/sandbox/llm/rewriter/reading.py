@@ -69,6 +69,7 @@ class Reading:
     cold: bool
     mono: bool
     feminine: bool
+    portrait: bool
     season: tuple[str, ...]
     autumn: bool
     company: bool
@@ -100,6 +101,7 @@ def read(text: str) -> Reading:
         feminine=says(
             text, r"woman|girl|she|her|lady|female|bride|queen|princess|flapper|actress|goddess|dress|gown"
         ),
+        portrait=_is_portrait(text),
         season=next((details for words, details in SEASONS if says(text, words)), ()),
         autumn=says(text, "autumn|fall leaves"),
         company=says(text, r"with (?:an?|my|his|her|their|the|two|some) \w+") or _meets(text, part),
@@ -113,6 +115,24 @@ def read(text: str) -> Reading:
         said_face=says(text, _FACE),
         said_finish=says(text, _FINISH) and not mono,
     )
+
+
+def _is_portrait(text: str) -> bool:
+    """Whether nothing beyond the person, a medium and a mood is asked for."""
+    if says(text, rf"{_POSE}|as (?:an?|the|my) \w+|{_GROUP}") or looks_foreign(text):
+        return False
+    if says(text, r"portrait|photo(?:graph)?|headshot|close-?up"):
+        return True
+    known = (
+        _FACE,
+        _FINISH,
+        _LIGHT,
+        _CAMERA,
+        *(words for _, words in HOURS),
+        *(medium.words for medium in MEDIA),
+    )
+    rest = _without(text, rf"{'|'.join(known)}|masterpiece|best|quality|style|\d\w|detailed|ultra|highly|hd")
+    return not content_words(rest)
 
 
 def _meets(text: str, part: Scene | None) -> bool:
