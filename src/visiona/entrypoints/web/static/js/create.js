@@ -226,6 +226,8 @@ export class CreatePanel {
     img.alt = image.prompt;
     const known = frame.dataset.id === String(image.id);
     frame.dataset.id = image.id;
+    // Only what arrives while one watches develops before one's eyes.
+    frame.classList.toggle("is-new", !known);
     if (!known) setPicture(img, image, { full: true, sizes: FRAME_SIZES });
     if (frame.dataset.watched) return;
     frame.dataset.watched = "yes";
