@@ -64,7 +64,7 @@ def _place(canvas: Canvas, portrait: Portrait) -> tuple[Picture, Field, tuple[fl
     mask = from_pixels(portrait.alpha)
     top = _head_top(mask)
     # Head and shoulders fill most of the height, but a face never more than two fifths of the width.
-    scale = canvas.pick(0.70, 0.92) * height / (mask.shape[0] - top)
+    scale = canvas.pick(0.76, 0.96) * height / (mask.shape[0] - top)
     size = min(scale * face.size, canvas.unit * canvas.pick(0.33, 0.40))
     scale = size / face.size
     x = width * (0.5 + canvas.pick(-1, 1) * (0.22 if width > height * 1.2 else 0.07))

@@ -1,7 +1,5 @@
 """From photos and the inputs of a prediction to one encoded picture."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,9 +46,6 @@ ASPECTS: Mapping[str, tuple[int, int]] = {
 }
 """Width and height of each named aspect ratio at one megapixel."""
 
-# What a picture's bytes are decided by besides seed and photos; the rest of the inputs has other work.
-_DETAIL = ("prompt", "guidance_scale", "lora_scale", "num_inference_steps", "model", "prompt_strength")
-
 
 class SizeMissing(ValueError):
     """A custom aspect ratio was asked for without width and height."""
@@ -85,7 +80,8 @@ def paint(portraits: Sequence[Portrait], order: Order) -> bytes:
     inputs = order.inputs
     width, height = size_of(inputs, order.image)
     brief = prompt.read(inputs["prompt"])
-    rng = np.random.default_rng(_entropy(order))
+    # Chance depends on seed and prompt alone: other inputs change how a picture looks, not what it shows.
+    rng = np.random.default_rng([order.seed & 0xFFFFFFFFFFFFFFFF, brief.key])
     canvas = Canvas(height, width, rng, brief.colours, brief.light)
     backdrop = _backdrop(canvas, brief, order)
     guidance = float(inputs["guidance_scale"]) / 3.0
@@ -100,13 +96,6 @@ def paint(portraits: Sequence[Portrait], order: Order) -> bytes:
 
 def _sixteens(length: float) -> int:
     return max(16, int(length + 15) // 16 * 16)
-
-
-def _entropy(order: Order) -> list[int]:
-    """Everything chance depends on, so that it repeats when all of that repeats."""
-    decided = {name: order.inputs.get(name) for name in _DETAIL}
-    digest = hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).digest()
-    return [order.seed & 0xFFFFFFFFFFFFFFFF, int.from_bytes(digest[:8])]
 
 
 def _choose(portraits: Sequence[Portrait], rng: np.random.Generator) -> Portrait:

@@ -12,6 +12,7 @@ from typing import NamedTuple, cast
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from visiona.sandbox.replicate.painter.raster import (
     Field,
@@ -206,7 +207,7 @@ def _own_colours(crop: Pixels, alpha: Pixels, face: Face) -> Pixels:
 
 
 def _quality(solid: Pixels, hints: Pixels, face: Face) -> float:
-    """High where the outline lies where people's outlines lie and the head is not cut off."""
+    """High where the outline lies where people's outlines lie, and head and shoulders are whole."""
     likely = (hints == cv2.GC_PR_FGD) | (hints == cv2.GC_FGD)
     person = solid > 0
     overlap = float((likely & person).sum()) / max(1.0, float((likely | person).sum()))
@@ -214,7 +215,27 @@ def _quality(solid: Pixels, hints: Pixels, face: Face) -> float:
     leak = float((shell & (hints == cv2.GC_BGD)).sum()) / max(1.0, float(shell.sum()))
     head = slice(max(0, int(face.x - face.size * 0.5)), int(face.x + face.size * 0.5))
     cropped_head = float(person[0, head].mean())
-    return float(np.clip(overlap * 1.25 - leak - 0.35 * cropped_head, 0.0, 1.0))
+    whole = min(_crown(person, face), _shoulders(person, face))
+    return float(np.clip((overlap * 1.25 - leak - 0.7 * cropped_head) * whole, 0.0, 1.0))
+
+
+def _crown(person: NDArray[np.bool_], face: Face) -> float:
+    """1 where there is as much head above the face as heads have, or the photo ends."""
+    column = person[: int(face.y), int(face.x)]
+    above = len(column) - int(np.flatnonzero(column)[0]) if column.any() else 0
+    return float(np.clip((above / face.size - 0.55) / 0.2, 0.0, 1.0))
+
+
+def _shoulders(person: NDArray[np.bool_], face: Face) -> float:
+    """1 where what lies under the chin is as broad as shoulders, or as the photo; less without any."""
+    height, width = person.shape
+    top, bottom = int(face.y + 1.1 * face.size), int(face.y + 1.5 * face.size)
+    if top + 2 >= height:
+        return 0.6
+    broad = float(person[top : min(bottom, height)].sum(axis=1).max())
+    left, right = face.x - 1.2 * face.size, face.x + 1.2 * face.size
+    possible = min(float(width), right) - max(0.0, left)
+    return float(np.clip((broad / max(1.0, possible) - 0.35) / 0.35, 0.0, 1.0))
 
 
 def _refine(solid: Pixels, crop: Pixels, face: Face, small_face: Face) -> Pixels:

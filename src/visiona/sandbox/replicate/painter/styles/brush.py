@@ -51,7 +51,7 @@ def lift(pixels: Picture, level: float) -> Picture:
 
 
 def vivid(pixels: Picture, manner: Manner) -> Picture:
-    return clip(saturate(contrast(pixels, 1.0 + 0.10 * manner.guidance), 1.0 + 0.28 * manner.guidance))
+    return clip(saturate(contrast(pixels, 1.0 + 0.07 * manner.guidance), 1.0 + 0.18 * manner.guidance))
 
 
 def sharpen(pixels: Picture, sigma: float, amount: float) -> Picture:

@@ -42,10 +42,11 @@ def oil(scene: Scene, manner: Manner) -> Picture:
     pixels = vivid(scene.pixels, manner)
     broad = strokes(pixels, manner, length=15, jitter=0.16)
     # Strokes stay finer on the face, as a painter's do.
-    fine = strokes(pixels, manner, length=6, jitter=0.05)
+    fine = strokes(pixels, manner, length=5, jitter=0.02)
     pixels = mix(broad, fine, face_weight(scene, 0.85))
     paint = relief(f32(luma(pixels) + 0.20 * bristles(pixels, manner)), manner.unit * 0.0012)
-    return vignette(f32(pixels * (1.0 + 0.55 * paint[..., None])), 0.18)
+    thickness = 0.55 * (1.0 - face_weight(scene, 0.8))
+    return vignette(f32(pixels * (1.0 + (thickness * paint)[..., None])), 0.18)
 
 
 def master(scene: Scene, manner: Manner) -> Picture:
