@@ -139,6 +139,16 @@ def test_responses_answer_is_complete_and_typed(gpt: openai.OpenAI) -> None:
     assert usage.output_tokens_details.reasoning_tokens == 0
 
 
+def test_responses_answer_has_every_documented_field(ask_gpt: Callable[..., httpx.Response]) -> None:
+    answer = ask_gpt(store=False, max_output_tokens=600).json()
+    documented = (
+        "id object created_at status error incomplete_details model instructions output parallel_tool_calls "
+        "tool_choice tools temperature top_p max_output_tokens reasoning text store metadata usage"
+    )
+    assert set(documented.split()) <= answer.keys()
+    assert (answer["object"], answer["store"], answer["max_output_tokens"]) == ("response", False, 600)
+
+
 def test_responses_think_first_unless_told_not_to(gpt: openai.OpenAI) -> None:
     response = gpt.responses.create(model="gpt-6-luna", input=IDEA)
     assert [item.type for item in response.output] == ["reasoning", "message"]
@@ -601,10 +611,16 @@ def test_faults_are_used_up_in_order_and_per_provider(
 
 @pytest.mark.parametrize(
     "wish",
-    [{}, {"provider": "openai"}, {"provider": "cohere", "fault": "empty"}, {"provider": "openai", "fault": "flood"},
-     {"provider": "openai", "fault": "empty", "times": 0}, {"provider": "openai", "fault": "empty", "why": 1},
-     {"provider": "openai", "fault": "empty", "times": 1, "until_reset": True}],
-)  # fmt: skip
+    [
+        {},
+        {"provider": "openai"},
+        {"provider": "cohere", "fault": "empty"},
+        {"provider": "openai", "fault": "flood"},
+        {"provider": "openai", "fault": "empty", "times": 0},
+        {"provider": "openai", "fault": "empty", "why": 1},
+        {"provider": "openai", "fault": "empty", "times": 1, "until_reset": True},
+    ],
+)
 def test_a_fault_that_does_not_exist_is_refused(http: httpx.Client, wish: dict[str, Any]) -> None:
     assert http.post("/_sandbox/faults", json=wish).status_code == 400
     assert http.get("/_sandbox/state").json()["faults"] == {"openai": [], "anthropic": []}

@@ -85,7 +85,7 @@ class AnthropicPromptWriter:
             raise EnhancementFailed(self.name, "unavailable") from error
         except APIStatusError as error:
             raise self._failed(error) from error
-        except (AnthropicError, ValueError) as error:  # ValueError: JSON was announced, but did not come
+        except (AnthropicError, ValueError, RecursionError) as error:  # announced as JSON, and it is not
             raise EnhancementFailed(self.name, "unusable") from error
 
     async def _connected(self) -> "AsyncAnthropic":

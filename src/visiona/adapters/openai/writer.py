@@ -91,7 +91,7 @@ class OpenAIPromptWriter:
             raise EnhancementFailed(self.name, "unavailable") from error
         except APIStatusError as error:
             raise self._failed(error) from error
-        except (OpenAIError, ValueError) as error:  # ValueError: JSON was announced, but did not come
+        except (OpenAIError, ValueError, RecursionError) as error:  # announced as JSON, and it is not
             raise EnhancementFailed(self.name, "unusable") from error
 
     async def _connected(self) -> "AsyncOpenAI":
