@@ -90,6 +90,10 @@ export function watch({ onModel, onRun, active }) {
     stopPolling();
     disconnect();
   });
-  window.addEventListener("pageshow", (event) => event.persisted && connect());
+  window.addEventListener("pageshow", (event) => {
+    if (!event.persisted) return;
+    connect();
+    askForAll();
+  });
   connect();
 }

@@ -66,7 +66,7 @@ export class PhotosPanel {
     const accepted = [];
     for (const file of files) {
       const entry = { file, row: this.#addRow(file) };
-      const reason = refusal(file, limits) ?? (room <= 0 ? `You have ${limits.photos_max} photos, which is the most. Delete some first.` : null);
+      const reason = refusal(file, limits) ?? (room <= 0 ? `A clone learns from at most ${limits.photos_max} photos. Delete some to add others.` : null);
       if (reason) {
         this.#refuse(entry, reason);
       } else {
