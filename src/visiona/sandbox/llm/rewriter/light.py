@@ -109,7 +109,7 @@ LIGHTS: Final[dict[Kind, dict[Hour, tuple[str, ...]]]] = {
         "night": ("torchlight from both sides, deep shadow above",),
     },
     "arena": {
-        "noon": ("bright even daylight with a crisp rim from behind",),
+        "noon": ("bright even daylight with a thin rim from behind",),
         "golden": ("low evening sun across the playing surface",),
         "night": ("floodlights high behind, a hard rim on shoulders and hair",),
     },

@@ -1035,7 +1035,7 @@ PARTS: Final = (
         tone="focused",
         lens="action",
         poses=("at the top of a serve, weight on the toes", "sliding into a backhand"),
-        wears=("in crisp whites and a wristband", "in a pale polo and a terry headband"),
+        wears=("in crisp whites and a wristband", "in a pale polo and a terry wristband"),
         details=("clay dust trailing the shoes", "chalk puffing up off the baseline"),
     ),
     Scene(
