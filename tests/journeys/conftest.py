@@ -22,6 +22,7 @@ from visiona.settings import Settings
 
 SECRET_KEY = "a-secret-key-for-tests-that-is-long-enough"
 WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+SANDBOX_AUTHORIZATION = {"Authorization": "Bearer r8_sandbox"}
 PASSWORD = "correct horse battery staple"
 
 
@@ -62,11 +63,14 @@ class Stack:
                 process.kill()
                 process.wait(10)
 
-    def faults(self, faults: Any) -> None:
-        httpx.post(f"{self.sandbox_url}/_sandbox/faults", json=faults).raise_for_status()
+    def faults(self, *faults: dict[str, Any]) -> None:
+        """See `visiona.sandbox.replicate.faults` for what there is."""
+        url = f"{self.sandbox_url}/_sandbox/faults"
+        httpx.post(url, json=faults, headers=SANDBOX_AUTHORIZATION).raise_for_status()
 
     def sandbox_state(self) -> dict[str, Any]:
-        return httpx.get(f"{self.sandbox_url}/_sandbox/state").raise_for_status().json()
+        url = f"{self.sandbox_url}/_sandbox/state"
+        return httpx.get(url, headers=SANDBOX_AUTHORIZATION).raise_for_status().json()
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Behind row-level security, as the database's superuser."""
@@ -163,12 +167,12 @@ async def stack(
 @pytest.fixture(scope="module")
 def grace(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A dozen photos of one person, as phones make them."""
-    return phone_photos("grace", 12, tmp_path_factory.mktemp("grace"))
+    return phone_photos("grace", 12, folder=tmp_path_factory.mktemp("grace"))
 
 
 @pytest.fixture(scope="module")
 def eileen(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return phone_photos("eileen", 12, tmp_path_factory.mktemp("eileen"))
+    return phone_photos("eileen", 12, folder=tmp_path_factory.mktemp("eileen"))
 
 
 class Person:

@@ -112,8 +112,8 @@ async def _serve_together(*apps: tuple[object, int]) -> None:
 def _start(*, supervised: bool) -> Settings:
     settings = read_settings()
     logging.basicConfig(level=settings.log_level, format=LOG_FORMAT, stream=sys.stderr)
-    # They log every job and request at INFO; ours say what matters.
-    for name in ("procrastinate", "httpx", "httpx2"):
+    # They log every job, request and step of their start at INFO; ours say what matters.
+    for name in ("procrastinate", "httpx", "httpx2", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)
     if supervised:
         threading.Thread(target=_end_with_standard_input, daemon=True).start()

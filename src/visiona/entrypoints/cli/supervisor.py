@@ -29,7 +29,7 @@ READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 25.0
 RESTART_DELAY_S = 1.0
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager
