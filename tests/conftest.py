@@ -9,26 +9,25 @@ for one, takes everybody's jobs) asks for `own_database_url`.
 
 import tempfile
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
 from psycopg import sql
+from tests.factories.people import MakeUser, OpenDatabase
 
 from visiona.billing.service import publish_plans
 from visiona.db.actor import Anonymous, UserActor
 from visiona.db.embedded import embedded_server
 from visiona.db.migrate import migrate
-from visiona.db.pool import Database, fetch_value
+from visiona.db.pool import Connection, Database, fetch_value
 from visiona.db.roles import APP_ROLE, OWNER_ROLE, WORKER_ROLE, RolePasswords, url_for_role
 
 ROLE_PASSWORDS = RolePasswords(app="app-password", worker="worker-password")
 TEMPLATE = "visiona_template"
-
-MakeUser = Callable[..., Awaitable[UserActor]]
 
 
 @pytest.fixture(scope="session")
@@ -97,6 +96,23 @@ async def worker_database(worker_url: str) -> AsyncGenerator[Database]:
 
 
 @pytest.fixture(scope="session")
+def open_database(app_url: str) -> OpenDatabase:
+    """`async with open_database(max_size=1) as database:` as the application role, or at `url=`."""
+
+    def open_(*, max_size: int = 1, url: str = app_url) -> AbstractAsyncContextManager[Database]:
+        return _opened(url, max_size=max_size)
+
+    return open_
+
+
+@pytest.fixture
+async def owner(owner_url: str) -> AsyncGenerator[Connection]:
+    """A connection that sees everything."""
+    async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
 def make_user(database: Database) -> MakeUser:
     """`await make_user()` answers the actor of a fresh person; `email=` chooses their address.
 
@@ -117,9 +133,9 @@ def make_user(database: Database) -> MakeUser:
 
 
 @asynccontextmanager
-async def _opened(url: str) -> AsyncGenerator[Database]:
+async def _opened(url: str, max_size: int = 10) -> AsyncGenerator[Database]:
     # The pool belongs to the loop it was opened in; fixtures and tests share the session's loop.
-    database = Database(url)
+    database = Database(url, max_size=max_size)
     await database.open()
     try:
         yield database

@@ -1,0 +1,124 @@
+"""People of the database's tests: an actor with a row of each kind, made behind row-level security."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.rows import dict_row
+
+from visiona.billing.model import calendar_period
+from visiona.core.clock import SystemClock
+from visiona.db.actor import UserActor
+from visiona.db.pool import Connection, Database
+
+# What belongs to nobody in particular; the worker and the system work with it.
+_COMMON_ROWS = """
+with worker as (
+  insert into procrastinate.procrastinate_workers (last_heartbeat) values (now()) returning id),
+job as (
+  insert into procrastinate.procrastinate_jobs (queue_name, task_name, status)
+  values ('parked', 'test', 'cancelled') returning id),
+event as (
+  insert into procrastinate.procrastinate_events (job_id, type) select id, 'cancelled' from job),
+periodic as (
+  insert into procrastinate.procrastinate_periodic_defers (task_name, defer_timestamp, periodic_id)
+  values ('test', 0, 'test')),
+receipt as (
+  insert into webhook_receipts (provider, external_id, topic, reference, processed_at)
+  values ('test', 'msg_1', 'test', '{}', now()))
+insert into sign_in_attempts values (decode(repeat('ab', 32), 'hex'), 0, now())
+"""
+
+_OWN_ROWS = """
+with session as (
+  insert into sessions (id, user_id, secret_hash, expires_at)
+  values (gen_random_uuid(), %(user)s, sha256(%(user)s::text::bytea), now() + interval '1 day')),
+entitlement as (insert into entitlements (user_id, plan) values (%(user)s, 'premium')),
+payment as (
+  insert into payments (user_id, stripe_charge_id, amount, currency, status)
+  values (%(user)s, 'ch_' || %(user)s, 9, 'eur', 'succeeded')),
+idempotency as (
+  insert into idempotency_keys (user_id, key, operation, request_hash)
+  values (%(user)s, 'key', 'test', '')),
+images as (
+  insert into quota_usage (user_id, resource, period_start, period_end, reserved)
+  values (%(user)s, 'images', %(period)s, %(period_end)s, 4)),
+clones as (
+  insert into quota_usage (user_id, resource, period_start, period_end, reserved)
+  values (%(user)s, 'clones', %(period)s, %(period_end)s, 1)),
+pending as (insert into pending_objects (key, user_id) values (%(folder)s || 'pending.jpg', %(user)s)),
+photo as (
+  insert into photos (user_id, file_url, thumbnail_url, width, height, size, sha256)
+  values (%(user)s, %(folder)s || '1.jpg', %(folder)s || '1.webp', 1, 1, 1, repeat('1', 64))
+  returning id),
+spare_photo as (
+  insert into photos (user_id, file_url, thumbnail_url, width, height, size, sha256)
+  values (%(user)s, %(folder)s || '2.jpg', %(folder)s || '2.webp', 1, 1, 1, repeat('2', 64))
+  returning id),
+model as (
+  insert into models (user_id, trigger_word, parameters, photo_count, status, version, input_schema)
+  values (%(user)s, 'TOK', '{}', 1, 'Ready', 'version-of-' || %(user)s, '{}') returning id),
+spare_model as (
+  insert into models (user_id, trigger_word, parameters, photo_count, status, error_code)
+  values (%(user)s, 'TOK', '{}', 1, 'Failed', 'test') returning id),
+model_photo as (
+  insert into model_photos select %(user)s, model.id, photo.id from model, photo),
+training as (
+  insert into trainings (user_id, model_id, state, quota_period, provider_id, finished_at)
+  select %(user)s, id, 'succeeded', %(period)s, 'training-of-' || %(user)s, now() from model
+  returning id),
+run as (
+  insert into runs (user_id, model_id, version, trigger_word, prompt, enhance, inputs, num_outputs,
+    state, quota_period, provider_id, finished_at)
+  select %(user)s, id, 'version-of-' || %(user)s, 'TOK', 'a portrait', false, '{}', 1,
+    'succeeded', %(period)s, 'prediction-of-' || %(user)s, now() from model
+  returning id),
+generation as (
+  insert into generations (user_id, model_id, run_id, position, prompt, image_url, thumbnail_url,
+    content_type, width, height, size, sha256, parameters)
+  select %(user)s, model.id, run.id, 0, 'a portrait', %(folder)s || '3.webp', %(folder)s || '4.webp',
+    'image/webp', 1, 1, 1, repeat('3', 64), '{}' from model, run
+  returning id)
+select photo.id as photo, spare_photo.id as spare_photo, model.id as model,
+  spare_model.id as spare_model, run.id as run, generation.id as generation
+from photo, spare_photo, model, spare_model, run, generation
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """`rows` are the ids of theirs, named as in the queries of these tests."""
+
+    actor: UserActor
+    rows: Mapping[str, Any]
+
+    @property
+    def id(self) -> int:
+        return self.actor.user_id
+
+
+MakeUser = Callable[..., Awaitable[UserActor]]
+MakePerson = Callable[[], Awaitable[Person]]
+OpenDatabase = Callable[..., AbstractAsyncContextManager[Database]]
+
+
+async def insert_common_rows(owner: Connection) -> None:
+    """A row in each table that belongs to no person; once for each database."""
+    await owner.execute(_COMMON_ROWS)
+
+
+async def insert_rows(owner: Connection, actor: UserActor) -> Person:
+    """A row of each kind for `actor`, as the superuser."""
+    period = calendar_period(SystemClock().now())
+    known = {
+        "user": actor.user_id,
+        "folder": f"u{actor.user_id}/photos/",
+        "period": period.start,
+        "period_end": period.end,
+    }
+    async with owner.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_OWN_ROWS, known)
+        row = await cursor.fetchone()
+    assert row is not None
+    return Person(actor, known | row)
