@@ -1,6 +1,7 @@
 """The connection pool and the one way to open a transaction."""
 
 import json
+import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString
@@ -15,6 +16,8 @@ from visiona.core.guard import in_transaction, transaction_marker
 from visiona.db.actor import Actor
 
 Connection = AsyncConnection[TupleRow]
+
+logger = logging.getLogger(__name__)
 
 
 class NestedTransactionError(RuntimeError):
@@ -63,7 +66,10 @@ class Database:
                             [json.dumps(actor.claims())],
                         )
                         yield connection
+        except psycopg.errors.ProgramLimitExceeded:  # ours to mend, though the driver calls it operational
+            raise
         except (PoolTimeout, psycopg.OperationalError) as error:
+            logger.warning("a transaction failed for want of the database: %s", error)
             raise Unavailable(
                 "database_unavailable", "Visiona cannot reach its database. Try again shortly."
             ) from error
