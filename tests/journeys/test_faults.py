@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from tests.journeys.conftest import NewPerson, Person, Stack
 

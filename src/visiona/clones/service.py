@@ -136,6 +136,9 @@ class CloneService:
             await self._claim_and_start(actor, model_id)
         except ProviderUnavailable as error:
             raise RetryLater(str(error)) from error
+        except ProviderNotFound as error:
+            logger.error("the trainer or the destination is gone: %s", error.reason)  # noqa: TRY400 - expected
+            await self._fail(actor, model_id, model.training_rejected(""))
         except ProviderRejected as error:
             logger.warning("training refused: %s", error.reason)
             await self._fail(actor, model_id, model.training_rejected(error.message))
@@ -174,7 +177,7 @@ class CloneService:
         """The provider's training, made at most once; None while that cannot be told."""
         order = TrainingOrder(
             archive_url=training.archive_url or "",
-            destination=await self._trainer.ensure_destination(training.user_id % model.DESTINATION_SHARDS),
+            destination=await self._destination(training),
             parameters={"trigger_word": training.trigger_word, **training.parameters},
             webhook_url=self._callback(training),
         )
@@ -185,7 +188,22 @@ class CloneService:
         try:
             return await self._trainer.start_training(order)
         except OutcomeUnknown:
+            return await self._find_or_leave(order, training)
+
+    async def _find_or_leave(self, order: TrainingOrder, training: Training) -> TrainingReport | None:
+        """What became of a call whose answer was lost. While the provider cannot say, the lease stays:
+        whoever comes after it looks again before calling.
+        """
+        try:
             return await self._trainer.find_training(order, training.created_at)
+        except ProviderUnavailable:
+            return None
+
+    async def _destination(self, training: Training) -> str:
+        try:
+            return await self._trainer.ensure_destination(training.user_id % model.DESTINATION_SHARDS)
+        except OutcomeUnknown as error:  # made or not, asking again is harmless
+            raise ProviderUnavailable(error.provider, error.reason) from error
 
     async def _adopt(self, actor: UserActor, training: Training, report: TrainingReport) -> None:
         async with self._database.transaction(actor) as connection:
@@ -417,7 +435,7 @@ async def _existing(connection: Connection, user_id: int, model_id: int) -> Clon
 
 
 async def _enqueue(connection: Connection, task: str, user_id: int, model_id: int) -> None:
-    await enqueue(connection, task, waiting_once=f"{task}:{model_id}", user_id=user_id, model_id=model_id)
+    await enqueue(connection, task, once=True, user_id=user_id, model_id=model_id)
 
 
 def _check_choice(photo_ids: Sequence[int] | None, chosen: Sequence[Photo]) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -26,19 +25,9 @@ class Job:
     cron: str | None = None
 
 
-async def enqueue(
-    connection: Connection,
-    task: str,
-    *,
-    waiting_once: str | None = None,
-    run_at: datetime | None = None,
-    **arguments: Any,
-) -> None:
+async def enqueue(connection: Connection, task: str, *, once: bool = False, **arguments: Any) -> None:
     """Insert a job that becomes visible when this transaction commits.
 
-    With `waiting_once`, nothing is inserted while a job of that name is still waiting to start.
+    With `once`, nothing is inserted while a job with these arguments is still waiting to start.
     """
-    await connection.execute(
-        "select visiona.enqueue(%s, %s, 'default', %s, %s, 0)",
-        [task, Jsonb(arguments), waiting_once, run_at],
-    )
+    await connection.execute("select visiona.enqueue(%s, %s, %s)", [task, Jsonb(arguments), once])

@@ -219,7 +219,16 @@ class GenerationService:
         try:
             return await self._generator.start_prediction(order)
         except OutcomeUnknown:
+            return await self._find_or_leave(order, run)
+
+    async def _find_or_leave(self, order: GenerationOrder, run: Run) -> PredictionReport | None:
+        """What became of a call whose answer was lost. While the provider cannot say, the lease stays:
+        whoever comes after it looks again before calling.
+        """
+        try:
             return await self._generator.find_prediction(order, run.created_at)
+        except ProviderUnavailable:
+            return None
 
     async def _adopt(self, actor: UserActor, run: Run, report: PredictionReport) -> None:
         async with self._database.transaction(actor) as connection:
@@ -430,7 +439,7 @@ async def _existing(connection: Connection, user_id: int, run_id: int) -> Run:
 
 
 async def _enqueue(connection: Connection, task: str, user_id: int, run_id: int) -> None:
-    await enqueue(connection, task, waiting_once=f"{task}:{run_id}", user_id=user_id, run_id=run_id)
+    await enqueue(connection, task, once=True, user_id=user_id, run_id=run_id)
 
 
 def _delivery(user_id: int, image: ProcessedImage) -> _Delivery:

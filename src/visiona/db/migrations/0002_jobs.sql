@@ -25,24 +25,32 @@ begin
   end loop;
 end $$;
 
--- Insert a job in the caller's transaction. Null when one with the same queueing lock already waits.
-create function visiona.enqueue(
-  task text, args jsonb, queue text, queueing_lock text, scheduled_at timestamptz, priority integer)
-  returns bigint
+-- Insert a job in the caller's transaction. With `once`, not while the same job waits to be started:
+-- the library's own queueing lock is not used for that, since a retry that meets another waiting job
+-- violates its unique index, and row-level security hides the detail that the library reads then.
+create function visiona.enqueue(task text, args jsonb, once boolean) returns bigint
   language plpgsql security definer
   set search_path = procrastinate, pg_temp
 as $$
 begin
+  if once and exists (
+    select from procrastinate_jobs j
+    where j.status = 'todo' and j.task_name = task and j.args = enqueue.args
+      and (j.scheduled_at is null or j.scheduled_at <= now()))
+  then
+    return null;
+  end if;
   return (procrastinate_defer_jobs_v1(array[
-    row(queue, task, priority, null, queueing_lock, args, scheduled_at)::procrastinate_job_to_defer_v1
+    row('default', task, 0, null, null, args, null)::procrastinate_job_to_defer_v1
   ]))[1];
-exception when unique_violation then
-  return null;
 end $$;
 
+-- By hash, since arguments may be longer than an ordered index can hold.
+create index visiona_waiting_jobs on procrastinate.procrastinate_jobs using hash (args)
+  where status = 'todo';
+
 -- Granted before it is handed over: the owner of the schema has no say in it afterwards.
-grant execute on function visiona.enqueue(text, jsonb, text, text, timestamptz, integer)
-  to visiona_app, visiona_worker;
+grant execute on function visiona.enqueue(text, jsonb, boolean) to visiona_app, visiona_worker;
 grant create on schema visiona to visiona_worker;
-alter function visiona.enqueue(text, jsonb, text, text, timestamptz, integer) owner to visiona_worker;
+alter function visiona.enqueue(text, jsonb, boolean) owner to visiona_worker;
 revoke create on schema visiona from visiona_worker;

@@ -54,8 +54,8 @@ def _register(queue: procrastinate.App, job: Job) -> None:
     if job.cron is None:
         queue.task(name=job.name, retry=Backoff())(job.run)
         return
-    # What is periodic comes again by itself: no retry, and never two waiting.
-    task = queue.task(name=job.name, queueing_lock=job.name)(_without_timestamp(job.run))
+    # What is periodic comes again by itself, and needs no retry.
+    task = queue.task(name=job.name)(_without_timestamp(job.run))
     queue.periodic(cron=job.cron)(task)
 
 
