@@ -83,10 +83,16 @@ class App:
     gallery: GalleryService
     inbox: InboxService
     read_replicate_webhook: WebhookReader
+    warmers: Sequence[Callable[[], Awaitable[None]]]
     closers: Sequence[Callable[[], Awaitable[None]]]
 
     async def open(self) -> None:
         await self.database.open()
+
+    async def warm_up(self) -> None:
+        """Load what is slow to load, so that no job pays for it. For processes that live long."""
+        for warm in self.warmers:
+            await warm()
 
     async def close(self) -> None:
         for close in self.closers:
@@ -159,6 +165,7 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
         gallery=GalleryService(database, objects),
         inbox=InboxService(database, _handlers(clones, generations)),
         read_replicate_webhook=_replicate_reader(replicate, clock),
+        warmers=[writer.prepare for writer in writers],
         closers=[
             events.stop,
             imaging.aclose,

@@ -11,7 +11,7 @@ from litestar import Request, Response, get, post
 from litestar.enums import RequestEncodingType
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
-from litestar.params import Body, Parameter
+from litestar.params import Body
 from litestar.response import Redirect
 from litestar.router import Router
 from litestar.static_files import (
@@ -149,11 +149,12 @@ async def gallery(
     app: App,
     request: AnyRequest,
     order: Order = "newest",
-    model_id: Annotated[int | None, Parameter(ge=1, le=2**63 - 1)] = None,
-    cursor: Annotated[int | None, Parameter(ge=1, le=2**63 - 1)] = None,
+    model_id: str = "",
+    cursor: str = "",
 ) -> Response[str]:
     actor = actor_of(request)
-    query = Query(limit=GALLERY_PAGE, order=order, after=cursor, model_id=model_id)
+    clone = _row_id(model_id)
+    query = Query(limit=GALLERY_PAGE, order=order, after=_row_id(cursor), model_id=clone)
     images = await image_page(app, await app.gallery.page(actor, query), GALLERY_PAGE)
     models = model_page(await app.clones.page(actor, CLONES_SHOWN), CLONES_SHOWN)
     return await _page(
@@ -164,7 +165,7 @@ async def gallery(
         next_cursor=images.next_cursor,
         models=msgspec.to_builtins(models.items),
         order=order,
-        model_id=model_id,
+        model_id=clone,
     )
 
 
@@ -194,6 +195,11 @@ def _html(
     return Response(
         rendered, status_code=http_status, media_type="text/html", headers={"Cache-Control": "no-store"}
     )
+
+
+def _row_id(text: str) -> int | None:
+    """An id in an address; none when it is left empty, as a form without scripts does, or is no id."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _pages(request: AnyRequest) -> Pages:

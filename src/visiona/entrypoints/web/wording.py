@@ -19,14 +19,12 @@ PHOTO_WARNINGS: Final[dict[str, PhotoWarning]] = {
         "label": "No face found",
         "advice": "No face was found: use a photo that shows yours clearly.",
     },
-    "multiple_faces": {
+    "several_faces": {
         "label": "Several faces",
         "advice": "There is more than one face: use a photo with only you in it.",
     },
-    "small_face": {"label": "Face is small", "advice": "The face is small: come closer, or crop the photo."},
     "blurry": {"label": "Looks blurry", "advice": "This looks blurry: a sharp photo works better."},
     "too_dark": {"label": "Quite dark", "advice": "This is quite dark: brighter, softer light works better."},
-    "too_bright": {"label": "Quite bright", "advice": "This is quite bright: softer light works better."},
 }
 OTHER_PHOTO_WARNING: Final[PhotoWarning] = {
     "label": "May help less",

@@ -1,5 +1,6 @@
 """The worker: runs the rooms' jobs with Procrastinate. Any number of them may run, on any machine."""
 
+import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -87,6 +88,7 @@ async def run(app: App, **options: Any) -> None:
     """Work until SIGINT or SIGTERM; running jobs get `SHUTDOWN_S` to end, the rest is handed back."""
     queue = build_queue(app)
     await app.open()
+    warming = asyncio.create_task(app.warm_up(), name="warm-up")
     try:
         async with queue.open_async():
             await queue.run_worker_async(
@@ -100,4 +102,5 @@ async def run(app: App, **options: Any) -> None:
                 **options,
             )
     finally:
+        warming.cancel()
         await app.close()
