@@ -59,6 +59,7 @@ def create_app(config: ReplicateSandboxConfig) -> Litestar:
         exception_handlers={Problem: answer_problem, HTTPException: answer_framework},
         lifespan=[lifespan],
         openapi_config=None,
+        logging_config=None,
         request_max_body_size=_MAX_JSON_BYTES,
     )
 

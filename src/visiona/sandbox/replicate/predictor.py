@@ -49,16 +49,30 @@ class Predictor:
         except SizeMissing as error:
             raise JobFailed(str(error)) from error
         self._runner.log(job, f"Using seed: {job.seed}\n")
+        names = await self._paint_all(job, inputs, weights, (image, mask))
+        self._runner.deliver(job, self._safe(job, inputs, names))
+
+    async def _paint_all(
+        self,
+        job: Job,
+        inputs: Mapping[str, Any],
+        weights: Path,
+        pictures: tuple[Pixels | None, Pixels | None],
+    ) -> list[str]:
+        """Paint all outputs while progress is reported; give up those not begun if that ends early."""
         loop = asyncio.get_running_loop()
         painting = [
             loop.run_in_executor(
-                self._executor, self._paint, weights, job, index, Order(inputs, job.seed + index, image, mask)
+                self._executor, self._paint, weights, job, index, Order(inputs, job.seed + index, *pictures)
             )
             for index in range(int(inputs["num_outputs"]))
         ]
-        await self._runner.progress(job, int(inputs["num_inference_steps"]), self._seconds)
-        names = await asyncio.gather(*painting)
-        self._runner.deliver(job, self._safe(job, inputs, names))
+        try:
+            await self._runner.progress(job, int(inputs["num_inference_steps"]), self._seconds)
+            return await asyncio.gather(*painting)
+        finally:
+            for future in painting:
+                future.cancel()
 
     def _weights(self, job: Job) -> Path:
         version = self._store.versions.get(job.version)

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
+from litestar.di import NamedDependency
 
 from visiona.sandbox.replicate import wire
 from visiona.sandbox.replicate.clock import SandboxClock
@@ -124,3 +125,7 @@ class Sandbox:
         for job in list(self.store.jobs.values()):
             if job_id is None or job.id == job_id:
                 self.runner.remove_data(job)
+
+
+TheSandbox = NamedDependency[Sandbox]
+"""How a route handler asks for the sandbox."""

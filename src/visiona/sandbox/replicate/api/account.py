@@ -4,7 +4,7 @@ from typing import Any
 
 from litestar import get
 
-from visiona.sandbox.replicate.service import Sandbox
+from visiona.sandbox.replicate.service import TheSandbox
 
 HARDWARE = (
     {"name": "CPU", "sku": "cpu"},
@@ -15,7 +15,7 @@ HARDWARE = (
 
 
 @get("/account", sync_to_thread=False)
-def show_account(sandbox: Sandbox) -> dict[str, Any]:
+def show_account(sandbox: TheSandbox) -> dict[str, Any]:
     return {"type": "organization", "username": sandbox.config.account, "name": "Visiona sandbox"}
 
 
@@ -25,5 +25,5 @@ def list_hardware() -> list[dict[str, str]]:
 
 
 @get("/webhooks/default/secret", sync_to_thread=False)
-def show_webhook_secret(sandbox: Sandbox) -> dict[str, str]:
+def show_webhook_secret(sandbox: TheSandbox) -> dict[str, str]:
     return {"key": sandbox.sender.secret}

@@ -10,7 +10,7 @@ from visiona.core.clock import rfc3339
 from visiona.sandbox.replicate.api.requests import AnyRequest
 from visiona.sandbox.replicate.faults import Fault
 from visiona.sandbox.replicate.problems import Problem
-from visiona.sandbox.replicate.service import Sandbox
+from visiona.sandbox.replicate.service import Sandbox, TheSandbox
 
 
 class ClockChange(msgspec.Struct, forbid_unknown_fields=True):
@@ -24,7 +24,7 @@ _FAULTS: msgspec.json.Decoder[list[Fault] | Fault] = msgspec.json.Decoder(list[F
 
 
 @post("/faults")
-async def add_faults(request: AnyRequest, sandbox: Sandbox) -> list[dict[str, Any]]:
+async def add_faults(request: AnyRequest, sandbox: TheSandbox) -> list[dict[str, Any]]:
     """One fault or a list; `visiona.sandbox.replicate.faults` describes them."""
     try:
         faults = _FAULTS.decode(await request.body())
@@ -35,17 +35,17 @@ async def add_faults(request: AnyRequest, sandbox: Sandbox) -> list[dict[str, An
 
 
 @get("/faults", sync_to_thread=False)
-def list_faults(sandbox: Sandbox) -> list[dict[str, Any]]:
+def list_faults(sandbox: TheSandbox) -> list[dict[str, Any]]:
     return _show_faults(sandbox)
 
 
 @delete("/faults", sync_to_thread=False)
-def clear_faults(sandbox: Sandbox) -> None:
+def clear_faults(sandbox: TheSandbox) -> None:
     sandbox.faults.clear()
 
 
 @get("/state", sync_to_thread=False)
-def show_state(sandbox: Sandbox) -> dict[str, Any]:
+def show_state(sandbox: TheSandbox) -> dict[str, Any]:
     """Everything there is, and how many POSTs were received and accepted."""
     sandbox.runner.sweep()
     jobs = sorted(sandbox.store.jobs.values(), key=lambda job: job.created_at)
@@ -74,7 +74,7 @@ def show_state(sandbox: Sandbox) -> dict[str, Any]:
 
 
 @post("/clock", status_code=200)
-async def change_clock(request: AnyRequest, sandbox: Sandbox) -> dict[str, Any]:
+async def change_clock(request: AnyRequest, sandbox: TheSandbox) -> dict[str, Any]:
     try:
         change = msgspec.json.decode(await request.body(), type=ClockChange)
     except msgspec.DecodeError as error:
@@ -89,7 +89,7 @@ async def change_clock(request: AnyRequest, sandbox: Sandbox) -> dict[str, Any]:
 
 
 @post("/reset", status_code=204, sync_to_thread=False)
-def reset(sandbox: Sandbox) -> None:
+def reset(sandbox: TheSandbox) -> None:
     sandbox.reset()
 
 

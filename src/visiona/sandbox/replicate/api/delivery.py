@@ -3,14 +3,15 @@
 import mimetypes
 
 from litestar import get
+from litestar.params import FromPath
 from litestar.response import File
 
 from visiona.sandbox.replicate.problems import not_found
-from visiona.sandbox.replicate.service import Sandbox
+from visiona.sandbox.replicate.service import TheSandbox
 
 
 @get("/delivery/xezq/{token:str}/{name:str}", sync_to_thread=False)
-def deliver(sandbox: Sandbox, token: str, name: str) -> File:
+def deliver(sandbox: TheSandbox, token: FromPath[str], name: FromPath[str]) -> File:
     """A picture or a weights tar. The link is the permission; it dies with the data behind it."""
     sandbox.runner.sweep()
     job = sandbox.store.jobs.get(sandbox.store.tokens.get(token, ""))

@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import delete, get, post
+from litestar.params import FromPath
 from litestar.response import File
 
 from visiona.sandbox.replicate import pages, wire
@@ -10,13 +11,13 @@ from visiona.sandbox.replicate.api.requests import AnyRequest
 from visiona.sandbox.replicate.pages import Place
 from visiona.sandbox.replicate.problems import not_found
 from visiona.sandbox.replicate.records import StoredFile
-from visiona.sandbox.replicate.service import Sandbox
+from visiona.sandbox.replicate.service import Sandbox, TheSandbox
 from visiona.sandbox.replicate.signing import verify_download
 from visiona.sandbox.replicate.uploads import receive_file
 
 
 @post("/files", request_max_body_size=None)
-async def create_file(request: AnyRequest, sandbox: Sandbox) -> dict[str, Any]:
+async def create_file(request: AnyRequest, sandbox: TheSandbox) -> dict[str, Any]:
     record = await receive_file(
         sandbox.store,
         request.stream(),
@@ -28,7 +29,7 @@ async def create_file(request: AnyRequest, sandbox: Sandbox) -> dict[str, Any]:
 
 
 @get("/files", sync_to_thread=False)
-def list_files(request: AnyRequest, sandbox: Sandbox) -> dict[str, Any]:
+def list_files(request: AnyRequest, sandbox: TheSandbox) -> dict[str, Any]:
     sandbox.runner.sweep()
     return pages.page(
         list(sandbox.store.files.values()),
@@ -40,17 +41,17 @@ def list_files(request: AnyRequest, sandbox: Sandbox) -> dict[str, Any]:
 
 
 @get("/files/{file_id:str}", sync_to_thread=False)
-def show_file(sandbox: Sandbox, file_id: str) -> dict[str, Any]:
+def show_file(sandbox: TheSandbox, file_id: FromPath[str]) -> dict[str, Any]:
     return wire.file(sandbox.config, _find(sandbox, file_id))
 
 
 @delete("/files/{file_id:str}", sync_to_thread=False)
-def delete_file(sandbox: Sandbox, file_id: str) -> None:
+def delete_file(sandbox: TheSandbox, file_id: FromPath[str]) -> None:
     sandbox.store.delete_file(_find(sandbox, file_id))
 
 
 @get("/v1/files/{file_id:str}/download", sync_to_thread=False)
-def download_file(request: AnyRequest, sandbox: Sandbox, file_id: str) -> File:
+def download_file(request: AnyRequest, sandbox: TheSandbox, file_id: FromPath[str]) -> File:
     """The bytes, for whoever holds a signed link that has not expired; no token needed."""
     query = request.query_params
     owner, expiry, signature = (query.get(name, "") for name in ("owner", "expiry", "signature"))

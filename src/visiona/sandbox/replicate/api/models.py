@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from litestar import MediaType, Response, delete, get, patch, post
+from litestar.params import FromPath
 
 from visiona.core.clock import rfc3339
 from visiona.sandbox.replicate import pages, wire
@@ -12,7 +13,7 @@ from visiona.sandbox.replicate.api.requests import AnyRequest, Body, check_body,
 from visiona.sandbox.replicate.pages import Place
 from visiona.sandbox.replicate.problems import InvalidField, Problem, invalid, not_found
 from visiona.sandbox.replicate.records import Model, Version
-from visiona.sandbox.replicate.service import Sandbox
+from visiona.sandbox.replicate.service import Sandbox, TheSandbox
 
 MOST_MODELS = 1000
 
@@ -26,7 +27,7 @@ _SORTS = ("model_created_at", "latest_version_created_at")
 
 
 @post("/models")
-async def create_model(request: AnyRequest, sandbox: Sandbox) -> dict[str, Any]:
+async def create_model(request: AnyRequest, sandbox: TheSandbox) -> dict[str, Any]:
     body = await read_body(request)
     check_body(body, _CREATE, frozenset({"owner", "name", "visibility", "hardware"}))
     _check_values(body)
@@ -43,7 +44,7 @@ async def create_model(request: AnyRequest, sandbox: Sandbox) -> dict[str, Any]:
 
 
 @get("/models", sync_to_thread=False)
-def list_models(request: AnyRequest, sandbox: Sandbox) -> dict[str, Any]:
+def list_models(request: AnyRequest, sandbox: TheSandbox) -> dict[str, Any]:
     """Public models: the trainer, and what the account has made public."""
     query = dict(request.query_params)
     sort = query.get("sort_by", "latest_version_created_at")
@@ -63,13 +64,15 @@ def list_models(request: AnyRequest, sandbox: Sandbox) -> dict[str, Any]:
 
 
 @get("/models/{owner:str}/{name:str}", sync_to_thread=False)
-def show_model(sandbox: Sandbox, owner: str, name: str) -> dict[str, Any]:
+def show_model(sandbox: TheSandbox, owner: FromPath[str], name: FromPath[str]) -> dict[str, Any]:
     model = find_model(sandbox, owner, name)
     return sandbox.show_model(model) | {"created_at": rfc3339(model.created_at), "is_official": False}
 
 
 @patch("/models/{owner:str}/{name:str}")
-async def update_model(request: AnyRequest, sandbox: Sandbox, owner: str, name: str) -> dict[str, Any]:
+async def update_model(
+    request: AnyRequest, sandbox: TheSandbox, owner: FromPath[str], name: FromPath[str]
+) -> dict[str, Any]:
     model = find_model(sandbox, owner, name)
     _check_owner(sandbox, model, "update")
     body = await read_body(request)
@@ -81,7 +84,7 @@ async def update_model(request: AnyRequest, sandbox: Sandbox, owner: str, name: 
 
 
 @delete("/models/{owner:str}/{name:str}", sync_to_thread=False)
-def delete_model(sandbox: Sandbox, owner: str, name: str) -> None:
+def delete_model(sandbox: TheSandbox, owner: FromPath[str], name: FromPath[str]) -> None:
     model = find_model(sandbox, owner, name)
     _check_owner(sandbox, model, "delete")
     _check_private(model, "models")
@@ -91,7 +94,7 @@ def delete_model(sandbox: Sandbox, owner: str, name: str) -> None:
 
 
 @get("/models/{owner:str}/{name:str}/readme", media_type=MediaType.TEXT, sync_to_thread=False)
-def show_readme(sandbox: Sandbox, owner: str, name: str) -> str:
+def show_readme(sandbox: TheSandbox, owner: FromPath[str], name: FromPath[str]) -> str:
     readme = find_model(sandbox, owner, name).readme
     if readme is None:
         raise not_found("README not found")
@@ -99,13 +102,15 @@ def show_readme(sandbox: Sandbox, owner: str, name: str) -> str:
 
 
 @get("/models/{owner:str}/{name:str}/examples", sync_to_thread=False)
-def list_examples(sandbox: Sandbox, owner: str, name: str) -> dict[str, Any]:
+def list_examples(sandbox: TheSandbox, owner: FromPath[str], name: FromPath[str]) -> dict[str, Any]:
     find_model(sandbox, owner, name)
     return wire.page([], None, None)
 
 
 @get("/models/{owner:str}/{name:str}/versions", sync_to_thread=False)
-def list_versions(request: AnyRequest, sandbox: Sandbox, owner: str, name: str) -> dict[str, Any]:
+def list_versions(
+    request: AnyRequest, sandbox: TheSandbox, owner: FromPath[str], name: FromPath[str]
+) -> dict[str, Any]:
     model = find_model(sandbox, owner, name)
     return pages.page(
         sandbox.versions_of(model.id),
@@ -117,18 +122,22 @@ def list_versions(request: AnyRequest, sandbox: Sandbox, owner: str, name: str) 
 
 
 @get("/models/{owner:str}/{name:str}/versions/{version_id:str}", sync_to_thread=False)
-def show_version(sandbox: Sandbox, owner: str, name: str, version_id: str) -> dict[str, Any]:
+def show_version(
+    sandbox: TheSandbox, owner: FromPath[str], name: FromPath[str], version_id: FromPath[str]
+) -> dict[str, Any]:
     return wire.version(find_version(sandbox, owner, name, version_id))
 
 
 @delete("/models/{owner:str}/{name:str}/versions/{version_id:str}", status_code=202, sync_to_thread=False)
-def delete_version(sandbox: Sandbox, owner: str, name: str, version_id: str) -> Response[None]:
+def delete_version(
+    sandbox: TheSandbox, owner: FromPath[str], name: FromPath[str], version_id: FromPath[str]
+) -> Response[bytes]:
     """Accepted; the version and its predictions are gone a little later."""
     model = find_model(sandbox, owner, name)
     _check_owner(sandbox, model, "delete versions of")
     _check_private(model, "versions of models")
     sandbox.runner.delete_version(find_version(sandbox, owner, name, version_id))
-    return Response(None, status_code=202, headers={"content-length": "0"})
+    return Response(b"", status_code=202, media_type=MediaType.TEXT)
 
 
 def find_model(sandbox: Sandbox, owner: str, name: str) -> Model:

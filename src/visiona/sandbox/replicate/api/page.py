@@ -5,7 +5,7 @@ from html import escape
 from litestar import MediaType, Response, get
 
 from visiona.sandbox.replicate.records import Job
-from visiona.sandbox.replicate.service import Sandbox
+from visiona.sandbox.replicate.service import TheSandbox
 
 _SHOWN = 40
 
@@ -48,7 +48,7 @@ pictures are collages of the uploaded photos, and each carries a SANDBOX mark.</
 
 
 @get(["/", "/p/{job_id:str}"], media_type=MediaType.HTML, sync_to_thread=False)
-def show_page(sandbox: Sandbox) -> Response[str]:
+def show_page(sandbox: TheSandbox) -> Response[str]:
     """Recent jobs, without what was asked for in them: the page needs no token."""
     store = sandbox.store
     recent = sorted(store.jobs.values(), key=lambda job: job.created_at, reverse=True)[:_SHOWN]

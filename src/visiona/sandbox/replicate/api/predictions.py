@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from litestar import Response, get, post
+from litestar.params import FromPath
 
 from visiona.sandbox.replicate import pages
 from visiona.sandbox.replicate.api.requests import (
@@ -21,14 +22,14 @@ from visiona.sandbox.replicate.pages import Place
 from visiona.sandbox.replicate.problems import InvalidField, invalid, invalid_version, not_found
 from visiona.sandbox.replicate.records import Job, Version, new_id
 from visiona.sandbox.replicate.schemas import PREDICTION_FIELDS, check
-from visiona.sandbox.replicate.service import Sandbox
+from visiona.sandbox.replicate.service import Sandbox, TheSandbox
 
 _BODY = {"version": str, "input": dict, "webhook": str, "webhook_events_filter": list, "stream": bool}
 _VERSION = re.compile(r"(?:([^/:]+/[^/:]+):)?([0-9a-f]{64})")
 
 
 @post("/predictions")
-async def create_prediction(request: AnyRequest, sandbox: Sandbox) -> Response[dict[str, Any]]:
+async def create_prediction(request: AnyRequest, sandbox: TheSandbox) -> Response[dict[str, Any]]:
     """Start a prediction. There is no idempotency: the same request twice makes two."""
     body = await read_body(request)
     check_body(body, _BODY, frozenset({"version", "input"}))
@@ -53,7 +54,7 @@ async def create_prediction(request: AnyRequest, sandbox: Sandbox) -> Response[d
 
 
 @get("/predictions", sync_to_thread=False)
-def list_predictions(request: AnyRequest, sandbox: Sandbox) -> dict[str, Any]:
+def list_predictions(request: AnyRequest, sandbox: TheSandbox) -> dict[str, Any]:
     sandbox.runner.sweep()
     query = dict(request.query_params)
     after, before = _instant(query, "created_after"), _instant(query, "created_before")
@@ -77,13 +78,13 @@ def list_predictions(request: AnyRequest, sandbox: Sandbox) -> dict[str, Any]:
 
 
 @get("/predictions/{prediction_id:str}", sync_to_thread=False)
-def show_prediction(sandbox: Sandbox, prediction_id: str) -> dict[str, Any]:
+def show_prediction(sandbox: TheSandbox, prediction_id: FromPath[str]) -> dict[str, Any]:
     sandbox.runner.sweep()
     return sandbox.runner.body(_find(sandbox, prediction_id))
 
 
 @post("/predictions/{prediction_id:str}/cancel", status_code=200, sync_to_thread=False)
-def cancel_prediction(sandbox: Sandbox, prediction_id: str) -> dict[str, Any]:
+def cancel_prediction(sandbox: TheSandbox, prediction_id: FromPath[str]) -> dict[str, Any]:
     job = _find(sandbox, prediction_id)
     sandbox.runner.cancel(job)
     return sandbox.runner.body(job)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import get, post
+from litestar.params import FromPath
 
 from visiona.sandbox.replicate import pages
 from visiona.sandbox.replicate.api.models import find_model
@@ -12,14 +13,18 @@ from visiona.sandbox.replicate.pages import Place
 from visiona.sandbox.replicate.problems import Problem, invalid, invalid_version, not_found
 from visiona.sandbox.replicate.records import Job, new_id
 from visiona.sandbox.replicate.schemas import TRAINING_FIELDS, check, redact
-from visiona.sandbox.replicate.service import Sandbox
+from visiona.sandbox.replicate.service import Sandbox, TheSandbox
 
 _BODY = {"destination": str, "input": dict, "webhook": str, "webhook_events_filter": list}
 
 
 @post("/models/{owner:str}/{name:str}/versions/{version_id:str}/trainings")
 async def create_training(
-    request: AnyRequest, sandbox: Sandbox, owner: str, name: str, version_id: str
+    request: AnyRequest,
+    sandbox: TheSandbox,
+    owner: FromPath[str],
+    name: FromPath[str],
+    version_id: FromPath[str],
 ) -> dict[str, Any]:
     """Start a training. There is no idempotency: the same request twice makes two."""
     model = find_model(sandbox, owner, name)
@@ -51,7 +56,7 @@ async def create_training(
 
 
 @get("/trainings", sync_to_thread=False)
-def list_trainings(request: AnyRequest, sandbox: Sandbox) -> dict[str, Any]:
+def list_trainings(request: AnyRequest, sandbox: TheSandbox) -> dict[str, Any]:
     return pages.page(
         [job for job in sandbox.store.jobs.values() if job.kind == "training"],
         lambda job: Place(job.created_at, job.id),
@@ -62,12 +67,12 @@ def list_trainings(request: AnyRequest, sandbox: Sandbox) -> dict[str, Any]:
 
 
 @get("/trainings/{training_id:str}", sync_to_thread=False)
-def show_training(sandbox: Sandbox, training_id: str) -> dict[str, Any]:
+def show_training(sandbox: TheSandbox, training_id: FromPath[str]) -> dict[str, Any]:
     return sandbox.runner.body(_find(sandbox, training_id))
 
 
 @post("/trainings/{training_id:str}/cancel", status_code=200, sync_to_thread=False)
-def cancel_training(sandbox: Sandbox, training_id: str) -> dict[str, Any]:
+def cancel_training(sandbox: TheSandbox, training_id: FromPath[str]) -> dict[str, Any]:
     job = _find(sandbox, training_id)
     sandbox.runner.cancel(job)
     return sandbox.runner.body(job)
