@@ -1,7 +1,6 @@
 """The README's blocks do what they say when they are pasted as they stand."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,13 +18,11 @@ README = Path(__file__).parents[2] / "README.md"
 
 def block(heading: str) -> str:
     """The first shell block under a heading."""
-    found = re.search(
-        rf"^## {re.escape(heading)}\n(?:(?!^## ).*\n)*?```sh\n(.*?)^```$",
-        README.read_text(encoding="utf-8"),
-        re.MULTILINE | re.DOTALL,
-    )
-    assert found, f"the README has no shell block under {heading!r}"
-    return found[1]
+    _, found, below = README.read_text(encoding="utf-8").partition(f"\n## {heading}\n")
+    assert found, f"the README has no heading {heading!r}"
+    _, found, script = below.partition("\n## ")[0].partition("\n```sh\n")
+    assert found, f"there is no shell block under {heading!r}"
+    return script.partition("\n```\n")[0]
 
 
 @pytest.fixture
