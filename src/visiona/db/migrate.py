@@ -23,7 +23,8 @@ from psycopg.rows import TupleRow
 from visiona.db.roles import APP_ROLE, AUTH_ROLE, OWNER_ROLE, WORKER_ROLE, RolePasswords
 
 LOCK_ID = 0x5649_5349  # "VISI"
-LOCK_TIMEOUT = "5s"
+# Whoever comes after a statement that waits for a lock waits behind it: so none waits for long.
+LOCK_TIMEOUT = "900ms"
 MINIMUM_SERVER_VERSION = 150_000
 
 _Connection = Connection[TupleRow]
@@ -147,17 +148,16 @@ def _checksums(connection: _Connection) -> dict[str, str]:
 
 def _apply_own(connection: _Connection, migrations: Sequence[Migration]) -> list[str]:
     known = _checksums(connection)
-    applied: list[str] = []
     for migration in migrations:
-        if migration.name not in known:
-            _apply(connection, migration, search_path="public")
-            applied.append(migration.name)
-        elif known[migration.name] != migration.checksum:
+        if known.get(migration.name, migration.checksum) != migration.checksum:
             raise MigrationError(
                 f"{migration.name} was changed after it had been applied. "
                 "Restore the file and put the change into a new migration."
             )
-    return applied
+    missing = [migration for migration in migrations if migration.name not in known]
+    for migration in missing:
+        _apply(connection, migration, search_path="public")
+    return [migration.name for migration in missing]
 
 
 def _apply_procrastinate(connection: _Connection) -> list[str]:

@@ -1,0 +1,222 @@
+"""From an empty database to this release: once, whole, one at a time, and without a superuser."""
+
+import re
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from psycopg.errors import DivisionByZero
+from tests.factories.people import insert_common_rows, insert_rows
+
+from visiona.billing.model import Resource
+from visiona.billing.service import BillingService, publish_plans
+from visiona.core.clock import SystemClock
+from visiona.db.actor import Anonymous, SystemActor, UserActor
+from visiona.db.jobs import enqueue
+from visiona.db.migrate import Migration, MigrationError, migrate, own_migrations, pending
+from visiona.db.pool import Database, fetch_value
+from visiona.db.roles import APP_ROLE, OWNER_ROLE, WORKER_ROLE, RolePasswords, url_for_role
+
+PASSWORDS = RolePasswords(app="app", worker="worker")
+NAMES = ["procrastinate/schema", *(migration.name for migration in own_migrations())]
+
+NewDatabase = Callable[[], str]
+SuperuserUrl = Callable[[str], str]
+
+
+def _later(statements: str) -> list[Migration]:
+    """This release's migrations and one of the next."""
+    return [*own_migrations(), Migration("9999_later.sql", statements)]
+
+
+def _value(url: str, query: str) -> object:
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute(query).fetchone()
+        return row and row[0]
+
+
+def test_files_are_numbered_in_order() -> None:
+    numbers = [int(re.fullmatch(r"(\d{4})_[a-z_]+\.sql", m.name)[1]) for m in own_migrations()]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_a_second_run_does_nothing(new_database: NewDatabase) -> None:
+    url = new_database()
+    assert migrate(url, PASSWORDS) == NAMES
+    assert migrate(url, PASSWORDS) == []
+    assert set(NAMES) <= set(_value(url, "select array_agg(name) from visiona.schema_migrations"))
+
+
+def test_a_second_database_of_the_server_shares_the_roles(new_database: NewDatabase) -> None:
+    assert migrate(new_database(), PASSWORDS) == migrate(new_database(), PASSWORDS) == NAMES
+
+
+async def test_a_migrated_database_works_without_a_superuser(
+    new_database: NewDatabase, superuser_url: SuperuserUrl
+) -> None:
+    """The main statements of both roles, on this server's version, made by `dba` alone."""
+    url = new_database()
+    assert _value(url, "select rolsuper or rolbypassrls from pg_roles where rolname = current_user") is False
+    migrate(url, PASSWORDS)
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        await connection.execute(f"set local role {OWNER_ROLE}")
+        await publish_plans(connection)
+    app = Database(url_for_role(url, APP_ROLE, PASSWORDS.app))
+    worker = Database(url_for_role(url, WORKER_ROLE, PASSWORDS.worker))
+    await app.open()
+    await worker.open()
+    try:
+        await _use(app, worker, superuser_url(url))
+    finally:
+        await app.close()
+        await worker.close()
+
+
+async def _use(app: Database, worker: Database, superuser_url: str) -> None:
+    alice, bob = [await _sign_up(app, name) for name in ("alice", "bob")]
+    async with await psycopg.AsyncConnection.connect(superuser_url, autocommit=True) as superuser:
+        await insert_common_rows(superuser)
+        theirs = await insert_rows(superuser, bob)
+        assert theirs.rows["generation"]
+
+    async with app.transaction(alice) as connection:
+        await BillingService(app, SystemClock()).reserve(connection, alice.user_id, Resource.CLONES, 1)
+        await connection.execute(
+            """with model as (
+                 insert into models (user_id, trigger_word, parameters, photo_count)
+                 values (%(user)s, 'TOK', '{}', 1) returning id)
+               insert into trainings (user_id, model_id, quota_period)
+               select %(user)s, model.id, q.period_start from model, quota_usage q""",
+            {"user": alice.user_id},
+        )
+        await enqueue(connection, "test", once=True, user_id=alice.user_id)
+        assert await pending(connection) == []
+    for table in ("users", "models", "trainings", "quota_usage"):
+        async with app.transaction(alice) as connection:
+            assert await fetch_value(connection, f"select count(*) from {table}", []) == 1
+    async with worker.transaction(SystemActor("sweep")) as connection:
+        assert await fetch_value(connection, "select count(*) from trainings", []) == 2
+        assert await fetch_value(connection, "select count(*) from procrastinate_jobs", []) == 2
+
+
+async def _sign_up(app: Database, name: str) -> UserActor:
+    async with app.transaction(Anonymous()) as connection:
+        query = "select visiona.sign_up(%s, %s, 'hash')"
+        return UserActor(await fetch_value(connection, query, [name, f"{name}@example.com"]))
+
+
+def test_everything_belongs_to_the_owner_role(new_database: NewDatabase, superuser_url: SuperuserUrl) -> None:
+    url = new_database()
+    migrate(url, PASSWORDS)
+    owners = _value(
+        superuser_url(url),
+        """select array_agg(distinct relowner::regrole::text) from pg_class
+           where relnamespace::regnamespace::text in ('public', 'visiona', 'procrastinate')""",
+    )
+    assert owners == [OWNER_ROLE]
+
+
+def test_a_hardened_schema_public_is_no_obstacle(new_database: NewDatabase) -> None:
+    url = new_database()
+    with psycopg.connect(url) as connection:
+        connection.execute("revoke all on schema public from public")
+    migrate(url, PASSWORDS)
+    assert _value(url_for_role(url, APP_ROLE, "app"), "select count(*) from plans") == 0
+
+
+@contextmanager
+def _execute(url: str, statement: str) -> Generator[None]:
+    """A session that has executed the statement and whose transaction is open."""
+    with psycopg.connect(url) as session:
+        session.execute(statement)
+        yield
+
+
+def test_a_changed_migration_is_refused(new_database: NewDatabase) -> None:
+    url = new_database()
+    first, *others = own_migrations()
+    migrate(url, PASSWORDS)
+    fresh = Migration("0000_fresh.sql", "create table fresh ()")
+    changed = Migration(first.name, first.statements + "\n-- a thought")
+    with pytest.raises(MigrationError, match=first.name):
+        migrate(url, PASSWORDS, [fresh, changed, *others])
+    assert _value(url, "select to_regclass('fresh')") is None
+
+
+def test_concurrent_runs_apply_everything_once(new_database: NewDatabase) -> None:
+    url, start = new_database(), threading.Barrier(4)
+
+    def run() -> list[str]:
+        start.wait()
+        return migrate(url, PASSWORDS)
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = [future.result() for future in [pool.submit(run) for _ in range(4)]]
+    assert sorted(answers) == [[], [], [], NAMES]
+
+
+def test_a_lock_is_not_waited_for(new_database: NewDatabase, superuser_url: SuperuserUrl) -> None:
+    """Whoever uses the table meanwhile would wait behind the migration."""
+    url = new_database()
+    migrate(url, PASSWORDS)
+    later = _later("create table before (); alter table users add column later text; create table after ()")
+    with _execute(superuser_url(url), "lock users in access exclusive mode"):
+        started = time.monotonic()
+        with pytest.raises(MigrationError, match=r"9999_later\.sql waited"):
+            migrate(url, PASSWORDS, later)
+        assert 0.5 < time.monotonic() - started < 4
+        assert _value(url, "select to_regclass('before')") is None
+    assert migrate(url, PASSWORDS, later) == ["9999_later.sql"]
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(new_database: NewDatabase) -> None:
+    url = new_database()
+    with pytest.raises(DivisionByZero):
+        migrate(url, PASSWORDS, _later("create table later (); select 1 / 0"))
+    assert _value(url, "select to_regclass('later')") is None
+    assert migrate(url, PASSWORDS, _later("create table later ()")) == ["9999_later.sql"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "warning"),
+    [
+        ("grant usage on schema pg_catalog to visiona_app", "no privileges were granted"),
+        ("revoke usage on schema pg_catalog from public", "no privileges could be revoked"),
+    ],
+)
+def test_a_grant_that_changes_nothing_is_an_error(
+    new_database: NewDatabase, statement: str, warning: str
+) -> None:
+    """PostgreSQL itself only warns when the right to grant is missing."""
+    url = new_database()
+    with pytest.raises(MigrationError, match=rf"9999_later\.sql: {warning}"):
+        migrate(url, PASSWORDS, _later(f"create table later (); {statement}"))
+    assert _value(url, "select to_regclass('later')") is None
+
+
+def test_migrations_do_not_run_as_the_connecting_role(new_database: NewDatabase) -> None:
+    url = new_database()
+    later = _later(
+        "create table later as select current_user::text as name, current_setting('lock_timeout') as wait"
+    )
+    migrate(url, PASSWORDS, later)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"set role {OWNER_ROLE}")
+        assert connection.execute("select * from later").fetchone() == (OWNER_ROLE, "900ms")
+
+
+def test_new_passwords_take_the_place_of_old_ones(
+    new_database: NewDatabase, superuser_url: SuperuserUrl
+) -> None:
+    url = new_database()
+    query = "select rolpassword from pg_authid where rolname = 'visiona_app'"
+    migrate(url, PASSWORDS)
+    before = _value(superuser_url(url), query)
+    migrate(url, RolePasswords(app="rotated", worker="worker"))
+    after = _value(superuser_url(url), query)
+    assert str(before).startswith("SCRAM-SHA-256$")
+    assert before != after
