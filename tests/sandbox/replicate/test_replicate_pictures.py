@@ -154,6 +154,23 @@ def assert_marked(pixels: Pixels) -> None:
     assert np.corrcoef(grey[inside], pill[..., 0][inside])[0, 1] > 0.7
 
 
+@pytest.mark.parametrize(
+    ("prompt", "scene", "style"),
+    [
+        ("TOK on the beach, portrait, with soft light from an office window", "beach", "photo"),
+        ("portrait of TOK", "studio", "photo"),
+        ("TOK at sunset", "beach", "photo"),
+        ("golden hour in the mountains", "mountains", "photo"),
+        ("oil painting of TOK in the streets of Paris, sketched", "city_night", "oil"),
+        ("TOK, watercolour", "abstract", "watercolor"),
+        ("film noir", "city_night", "noir"),
+    ],
+)
+def test_prompts_are_read(prompt: str, scene: str, style: str) -> None:
+    brief = read(prompt)
+    assert (brief.scene, brief.style) == (scene, style)
+
+
 def test_image_to_image_keeps_the_picture_that_is_given(sandbox: Any, trained: str) -> None:
     given = np.zeros((400, 600, 3), np.uint8)
     given[:, 300:] = (250, 10, 10)

@@ -148,6 +148,8 @@ class JobRunner:
         for task in self._running.values():
             task.cancel()
         self._running.clear()
+        for event in self._ends.values():
+            event.set()
         self._ends.clear()
 
     def _launch(self, job: Job) -> None:

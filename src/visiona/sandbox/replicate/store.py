@@ -39,6 +39,16 @@ class Store:
         self.jobs = {job.id: job for job in _read_all(root / "jobs", Job)}
         self.files = {file.id: file for file in _read_all(root / "files", StoredFile)}
         self.tokens = {job.token: job.id for job in self.jobs.values()}
+        self._clear_orphans()
+
+    def _clear_orphans(self) -> None:
+        """Remove bytes whose record is gone: a process may die between the two."""
+        for folder in (self.root / "outputs").iterdir():
+            if folder.name not in self.jobs:
+                shutil.rmtree(folder)
+        for upload in (self.root / "uploads").iterdir():
+            if upload.name not in self.files:
+                upload.unlink()
 
     def save_model(self, model: Model) -> None:
         self.models[model.id] = model

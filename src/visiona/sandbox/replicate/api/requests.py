@@ -1,6 +1,7 @@
 """Reading requests strictly: what the documentation does not name is refused."""
 
 import re
+import secrets
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, cast
@@ -30,7 +31,8 @@ def guard_token(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHand
     scheme, _space, token = header.partition(" ")
     if not token or scheme.lower() not in {"bearer", "token"}:
         raise unauthenticated(passed=False)
-    if token != connection.app.state.sandbox.config.token:
+    known: str = connection.app.state.sandbox.config.token
+    if not secrets.compare_digest(token.encode(), known.encode()):
         raise unauthenticated(passed=True)
 
 

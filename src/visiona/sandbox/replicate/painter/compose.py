@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from visiona.sandbox.replicate.painter.canvas import Backdrop, Canvas
-from visiona.sandbox.replicate.painter.portrait import Face, Portrait
+from visiona.sandbox.replicate.painter.portrait import TRUSTED, Face, Portrait
 from visiona.sandbox.replicate.painter.raster import (
     Field,
     Picture,
@@ -44,7 +44,7 @@ def compose(canvas: Canvas, backdrop: Backdrop, portrait: Portrait, likeness: fl
 
     `likeness` follows the LoRA's scale: 0 leaves a faceless figure, 1 is the photo, more exaggerates.
     """
-    if portrait.face is None or portrait.quality < 0.5:
+    if portrait.face is None or portrait.quality < TRUSTED:
         return _double_exposure(canvas, backdrop, portrait, likeness)
     placed, alpha, face = _place(canvas, portrait)
     placed = _identity(placed, likeness, face[2])
@@ -102,15 +102,37 @@ def _eye_line(canvas: Canvas, face_y: float, extent: tuple[int, int], scale: flo
 def _round_shoulders(alpha: Field, face: Face) -> Field:
     """Give arms that the photo's own sides cut a shoulder's curve and an upright outer edge."""
     rows, columns = alpha.shape
-    size = face.size
-    if max(float(alpha[:, :3].max()), float(alpha[:, -3:].max())) < 0.4:
+    left, right = _cut_row(alpha[:, :3]), _cut_row(alpha[:, -3:])
+    if left is None and right is None:
         return alpha
-    rounded = np.minimum(alpha, _opened(alpha, size))
-    reach = from_edges(columns) / np.float32(size)
-    outer = 1.0 - smoothstep(0.75, 1.15, f32(reach))
-    rounded = f32(rounded * smoothstep(0.03, 0.13, f32(reach))[None, :])
-    under_chin = smoothstep(0.50, 0.80, f32((np.arange(rows) - face.y) / size))
-    return mix(alpha, rounded, f32(under_chin[:, None] * outer[None, :]))
+    reach = f32(from_edges(columns) / np.float32(face.size))
+    rounded = f32(np.minimum(alpha, _opened(alpha, face.size)) * smoothstep(0.03, 0.13, reach)[None, :])
+    # Only where the side is cut, from there down, and not as far in as the neck.
+    place = np.arange(rows, dtype=np.float32)
+    sides = [
+        np.zeros_like(place) if cut is None else smoothstep(cut - 0.15 * face.size, float(cut), place)
+        for cut in (left, right)
+    ]
+    left_half = f32(np.arange(columns) < face.x)[None, :]
+    below = sides[0][:, None] * left_half + sides[1][:, None] * (1.0 - left_half)
+    shaped = mix(alpha, rounded, f32(below * (1.0 - smoothstep(0.75, 1.15, reach))[None, :]))
+    return _one_piece(shaped, face)
+
+
+def _one_piece(alpha: Field, face: Face) -> Field:
+    """`alpha` without islands: only what hangs together with the face."""
+    solid = (alpha > 0.25).astype(np.uint8)
+    _, labels = cv2.connectedComponents(solid)
+    label = labels[min(alpha.shape[0] - 1, int(face.y)), min(alpha.shape[1] - 1, int(face.x))]
+    island = ((labels != label) & (labels != 0)).astype(np.uint8)
+    around = cv2.dilate(island, np.ones((7, 7), np.uint8))
+    return f32(alpha * (1.0 - f32(around)))
+
+
+def _cut_row(edge: Field) -> int | None:
+    """The first row in which the person touches this edge of the photo, if they do for long."""
+    touching = np.flatnonzero(edge.max(axis=1) > 0.4)
+    return int(touching[0]) if len(touching) > edge.shape[0] * 0.04 else None
 
 
 def _opened(alpha: Field, size: float) -> Field:

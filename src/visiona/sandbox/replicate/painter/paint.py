@@ -10,7 +10,7 @@ from visiona.sandbox.replicate.painter import prompt
 from visiona.sandbox.replicate.painter.canvas import Backdrop, Canvas
 from visiona.sandbox.replicate.painter.compose import compose
 from visiona.sandbox.replicate.painter.mark import stamp
-from visiona.sandbox.replicate.painter.portrait import Portrait
+from visiona.sandbox.replicate.painter.portrait import TRUSTED, Portrait
 from visiona.sandbox.replicate.painter.raster import (
     Picture,
     Pixels,
@@ -99,9 +99,10 @@ def _sixteens(length: float) -> int:
 
 
 def _choose(portraits: Sequence[Portrait], rng: np.random.Generator) -> Portrait:
-    """One portrait, well cut ones far more often than poor ones."""
-    trust = np.array([0.02 + portrait.quality**4 for portrait in portraits])
-    return portraits[int(rng.choice(len(portraits), p=trust / trust.sum()))]
+    """One of the well cut portraits; any where none is."""
+    good = [portrait for portrait in portraits if portrait.quality >= TRUSTED]
+    pool = good or list(portraits)
+    return pool[int(rng.integers(len(pool)))]
 
 
 def _backdrop(canvas: Canvas, brief: prompt.Brief, order: Order) -> Backdrop:

@@ -30,6 +30,9 @@ from visiona.sandbox.replicate.painter.raster import (
 PORTRAIT_SIDE = 896
 """Longest side of a stored portrait in pixels: enough for the largest picture that is made."""
 
+TRUSTED = 0.5
+"""Least quality of an outline that is used to cut a person out."""
+
 _DETECTION_SIDE = 640
 _SEGMENT_SIDE = 360
 _CASCADES = ("haarcascade_frontalface_alt2.xml", "haarcascade_frontalface_default.xml")
@@ -54,8 +57,8 @@ class Face(NamedTuple):
 class Portrait:
     """A person cut out of one photo: RGB pixels, alpha, and where the face is.
 
-    `quality` in 0..1 says how far to trust the outline; below 0.5, or without a face, the picture
-    is better used whole than cut out.
+    `quality` in 0..1 says how far to trust the outline; below `TRUSTED`, or without a face, the
+    picture is better used whole than cut out.
     """
 
     pixels: Pixels

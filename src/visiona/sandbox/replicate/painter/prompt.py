@@ -11,45 +11,40 @@ from dataclasses import dataclass
 
 from visiona.sandbox.replicate.painter.raster import Colour
 
-# Earlier entries win where a prompt names several.
-_SCENES: tuple[tuple[str, str], ...] = (
+_PLACES: tuple[tuple[str, str], ...] = (
     ("neon_city", r"cyber ?punk|neon|blade runner|futuristic city|synthwave|vaporwave|tokyo|hologra"),
-    ("space", r"space|galax|nebula|cosm|planet|stars?\b|starry|moon|mars\b|astronaut|orbit|universe|alien"),
+    ("space", r"space|galax|nebula|cosm|planet|stars?\b|starry|moon\b|mars\b|astronaut|orbit|universe|alien"),
     ("underwater", r"under ?water|ocean floor|reef|mermaid|diving|aquari|deep sea"),
-    (
-        "beach",
-        r"beach|sea\b|seaside|ocean|coast|sunset|sunrise|tropical|palm|island|hawaii|surf|golden hour|dusk",
-    ),
+    ("beach", r"beach|sea\b|seaside|ocean|coast|tropical|palm|island|hawaii|surf"),
     ("snow", r"snow|winter|ski\b|skiing|ice\b|icy|arctic|frozen|christmas|blizzard|glacier"),
-    ("mountains", r"mountain|alps|hik|summit|peak|himalaya|valley|canyon|cliff|fjord|adventure"),
+    ("mountains", r"mountain|alps|hik|summit|peak|himalaya|valley|canyon|cliff|fjord"),
     ("desert", r"desert|dune|sahara|sand\b|egypt|western|cowboy|nomad|pyramid"),
     ("autumn", r"autumn|fall leaves|in fall|october|harvest|halloween|maple"),
-    (
-        "forest",
-        r"forest|wood(s|land)\b|jungle|tree|nature|elf|druid|rainforest|moss|camp|fairy ?tale|fantasy|wizard",
-    ),
-    ("garden", r"garden|flower|rose|spring|meadow|blossom|sakura|tulip|park\b|field|floral|botanical"),
-    (
-        "stage",
-        r"concert|stage|rock ?star|singer|guitar|music|dj\b|spotlight|festival|theat|superhero|disco|party",
-    ),
+    ("forest", r"forest|wood(s|land)\b|jungle|tree|druid|rainforest|moss|camping|fairy ?tale|wizard|elf\b"),
+    ("garden", r"garden|flower|rose|meadow|blossom|sakura|tulip|park\b|field|floral|botanical"),
+    ("stage", r"concert|stage|rock ?star|singer|guitar|dj\b|spotlight|festival|theat|superhero|disco"),
     (
         "city_night",
-        r"night|city|street|skyline|urban|new york|manhattan|london|paris|rooftop|detective|taxi|downtown",
+        r"city|street|skyline|urban|new york|manhattan|london|paris|rooftop|detective|taxi|downtown",
     ),
-    (
-        "office",
-        r"office|linkedin|business|ceo|corporate|headshot|startup|suit\b|professional|meeting|lawyer|doctor",
-    ),
+    ("office", r"office|linkedin|business|ceo\b|corporate|headshot|startup|meeting|lawyer|doctor"),
     (
         "library",
-        r"library|book|cafe|coffee|restaurant|bar\b|pub\b|home|kitchen|interior|fireplace|cozy|cosy|tavern|professor",
+        r"library|books|bookshop|reading|cafe|coffee|restaurant|bar\b|pub\b|kitchen|fireplace|cozy|cosy|tavern|professor",
     ),
-    ("sky", r"sky\b|cloud|heaven|angel|pilot|flying|plane\b|balloon|wing|summer|sunny"),
-    ("castle", r"castle|king|queen|knight|medieval|prince|royal|throne|viking|warrior|dragon|samurai"),
+    ("sky", r"sky\b|clouds|heaven|angel|pilot|flying|plane\b|balloon|wings"),
+    ("castle", r"castle|king\b|queen|knight|medieval|prince|royal|throne|viking|warrior|dragon|samurai"),
+)
+
+# Words that set a scene only where no place was named.
+_OCCASIONS: tuple[tuple[str, str], ...] = (
+    ("beach", r"sunset|sunrise|golden hour|dusk|summer|holiday|vacation"),
+    ("city_night", r"night|party|noir"),
+    ("forest", r"nature|fantasy|adventure"),
+    ("garden", r"spring\b|picnic|wedding"),
     (
         "studio",
-        r"studio|portrait|backdrop|passport|close-?up|fashion|magazine|vogue|elegant|model\b|photo ?shoot",
+        r"studio|portrait|backdrop|passport|close-?up|fashion|magazine|vogue|elegant|suit\b|photo ?shoot",
     ),
 )
 
@@ -128,7 +123,7 @@ def read(prompt: str) -> Brief:
     text = prompt.casefold()
     style = _first(_STYLES, text) or "photo"
     return Brief(
-        scene=_first(_SCENES, text) or _scene_for(style),
+        scene=_first(_PLACES, text) or _first(_OCCASIONS, text) or _scene_for(style),
         style=style,
         light=_first(_LIGHTS, text) or "natural",
         colours=tuple(_COLOURS[word] for word in re.findall(r"[a-z]+", text) if word in _COLOURS),
@@ -137,10 +132,13 @@ def read(prompt: str) -> Brief:
 
 
 def _first(vocabulary: tuple[tuple[str, str], ...], text: str) -> str | None:
-    for name, pattern in vocabulary:
-        if re.search(rf"\b(?:{pattern})", text):
-            return name
-    return None
+    """The entry that is named first: what a person says comes before what is added to it."""
+    found = [
+        (match.start(), name)
+        for name, pattern in vocabulary
+        if (match := re.search(rf"\b(?:{pattern})", text)) is not None
+    ]
+    return min(found)[1] if found else None
 
 
 def _scene_for(style: str) -> str:
