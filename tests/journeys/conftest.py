@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +16,6 @@ import httpx
 import psycopg
 import pytest
 from tests.factories.photos import phone_photos
-
-from visiona.bootstrap import prepare_database
-from visiona.settings import Settings
 
 SECRET_KEY = "a-secret-key-for-tests-that-is-long-enough"
 WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -46,6 +43,17 @@ class Stack:
                 stdout=log,
                 stderr=log,
             )
+
+    def run(self, *arguments: str) -> str:
+        """One of the operator's commands, to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "visiona", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout
 
     def kill(self, command: str) -> None:
         """As the kernel does when memory runs out."""
@@ -116,6 +124,7 @@ def running_stack(owner_url: str, data_dir: Path, **settings: str) -> Generator[
         environment=environment,
     )
     try:
+        stack.run("migrate")
         stack.start("sandbox", str(replicate_port), str(llm_port))
         stack.start("serve")
         stack.start("worker")
@@ -149,18 +158,10 @@ def wait_until(condition: Callable[[], Any], timeout_s: float, interval_s: float
     pytest.fail(f"nothing true within {timeout_s} s")
 
 
-async def _prepared(owner_url: str) -> str:
-    await prepare_database(Settings(secret_key=SECRET_KEY, database_url=owner_url))
-    return owner_url
-
-
 @pytest.fixture
-async def stack(
-    own_database_url: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> AsyncGenerator[Stack]:
+def stack(own_database_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> Generator[Stack]:
     """A stack of this test's own. Parametrize indirectly with a dict of further settings."""
-    url = await _prepared(own_database_url)
-    with running_stack(url, tmp_path, **getattr(request, "param", {})) as running:
+    with running_stack(own_database_url, tmp_path, **getattr(request, "param", {})) as running:
         yield running
 
 

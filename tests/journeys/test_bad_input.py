@@ -1,5 +1,6 @@
 """Bad input gets its problem document, and nothing is stored or spent."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,19 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, 
 def upload(person: Person, *files: Path | tuple[str, bytes], field: str = "photos") -> httpx.Response:
     named = [(f.name, f.read_bytes()) if isinstance(f, Path) else f for f in files]
     return person.http.post("/api/photos/upload", files=[(field, entry) for entry in named])
+
+
+def announce(stack: Stack, person: Person, length: int) -> str:
+    """The status line that a request gets which only promises a body of this length."""
+    host, port = stack.url.removeprefix("http://").split(":")
+    head = (
+        f"POST /api/photos/upload HTTP/1.1\r\nHost: {host}\r\n"
+        f"Authorization: {person.http.headers['authorization']}\r\n"
+        f"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {length}\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(head.encode())
+        return connection.recv(1000).decode().partition("\r\n")[0]
 
 
 def assert_nothing_kept(stack: Stack) -> None:
@@ -78,9 +92,7 @@ def test_uploads_that_are_too_much_or_broken(stack: Stack, new_person: NewPerson
         answer = person.http.post("/api/photos/upload", content=body, headers=broken)
         assert answer.status_code == 422, answer.text
     assert_problem(person.http.post("/api/photos/upload", json={}), 422, "invalid_upload")
-    announced = {**broken, "content-length": str(2**40)}
-    request = person.http.build_request("POST", "/api/photos/upload", headers=announced)
-    assert_problem(person.http.send(request), 413, "body_too_large")
+    assert "413" in announce(stack, person, 2**40)
     assert_nothing_kept(stack)
 
 

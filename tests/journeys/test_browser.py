@@ -35,17 +35,13 @@ def browser() -> Generator[Browser]:
         chromium.close()
 
 
-def new_page(browser: Browser, stack: Stack, **options: object) -> Page:
-    """A fresh visitor. Whatever the page complains about fails the test."""
+def new_page(browser: Browser, stack: Stack, complaints: list[str], **options: object) -> Page:
+    """A fresh visitor; what the browser complains about is noted."""
     context: BrowserContext = browser.new_context(base_url=stack.url, **options)  # type: ignore[arg-type] # by name
     page = context.new_page()
     page.set_default_timeout(20_000)
-
-    def complain(text: str) -> None:
-        pytest.fail(f"the browser complains: {text}")
-
-    page.on("pageerror", lambda error: complain(str(error)))
-    page.on("console", lambda message: message.type == "error" and complain(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
     return page
 
 
@@ -53,12 +49,13 @@ def screenshot(page: Page, name: str) -> None:
     """Pictures of each step, for a person to look at."""
     folder = ROOT / "test-results"
     folder.mkdir(exist_ok=True)
+    page.wait_for_timeout(600)  # what fades in has faded in
     page.screenshot(path=folder / f"{name}.png")
 
 
 def sign_up(page: Page, email: str) -> None:
     page.goto("/")
-    page.get_by_test_id("nav-signup").click()
+    page.get_by_test_id("cta").first.click()
     page.get_by_test_id("email").fill(email)
     page.get_by_test_id("password").fill(PASSWORD)
     page.get_by_test_id("submit").click()
@@ -81,18 +78,20 @@ def train(page: Page, photos: list[Path]) -> None:
 def create(page: Page, prompt: str, images: int) -> None:
     page.get_by_test_id("step-create").click()
     page.get_by_test_id("prompt").fill(prompt)
-    page.get_by_test_id("num-outputs").get_by_text(str(images), exact=True).click()
+    page.locator(f"input[name=num_outputs][value='{images}']").check(force=True)
     page.get_by_test_id("generate").click()
     run = page.get_by_test_id("run-card").first
-    expect(run.get_by_test_id("result-image")).to_have_count(images, timeout=60_000)
-    for picture in run.get_by_test_id("result-image").locator("img").all():
+    results = run.locator("[data-testid=result-image]:visible")
+    expect(results).to_have_count(images, timeout=60_000)
+    for picture in results.locator("img").all():
         expect(picture).to_have_js_property("complete", value=True)
         assert picture.evaluate("image => image.naturalWidth") > 100
 
 
 @pytest.mark.parametrize("stack", [{"VISIONA_SANDBOX_TRAINING_SECONDS": "4"}], indirect=True)
 def test_the_whole_job(browser: Browser, stack: Stack, grace: list[Path]) -> None:
-    page = new_page(browser, stack, viewport=DESKTOP)
+    complaints: list[str] = []
+    page = new_page(browser, stack, complaints, viewport=DESKTOP)
     page.goto("/")
     expect(page.get_by_test_id("sandbox-note")).to_be_visible()
     screenshot(page, "landing")
@@ -128,7 +127,7 @@ def test_the_whole_job(browser: Browser, stack: Stack, grace: list[Path]) -> Non
     expect(page.get_by_test_id("account-plan")).to_contain_text(re.compile("free", re.IGNORECASE))
     screenshot(page, "account")
 
-    stranger = new_page(browser, stack, viewport=PHONE, color_scheme="dark")
+    stranger = new_page(browser, stack, complaints, viewport=PHONE, color_scheme="dark")
     sign_up(stranger, "eileen@example.com")
     screenshot(stranger, "phone-studio-empty")
     expect(stranger.get_by_test_id("photo-card")).to_have_count(0)
@@ -142,24 +141,22 @@ def test_the_whole_job(browser: Browser, stack: Stack, grace: list[Path]) -> Non
     page.wait_for_url(f"{stack.url}/")
     page.goto("/studio")
     assert page.url.startswith(f"{stack.url}/login")
+    assert complaints == []
 
 
 def test_wrong_sign_in_is_explained_without_javascript(browser: Browser, stack: Stack) -> None:
-    page = new_page(browser, stack, java_script_enabled=False, viewport=PHONE)
+    page = new_page(browser, stack, [], java_script_enabled=False, viewport=PHONE)
     page.goto("/signup")
     page.get_by_test_id("email").fill("grace@example.com")
-    page.get_by_test_id("password").fill("tooshort")
-    page.get_by_test_id("password").evaluate("field => field.form.noValidate = true")
+    page.get_by_test_id("password").fill("password1234")
     page.get_by_test_id("submit").click()
-    expect(page.get_by_test_id("error-summary")).to_contain_text("10")
+    expect(page.get_by_test_id("error-summary")).to_contain_text("common")
     screenshot(page, "phone-signup-error")
 
 
-@pytest.mark.parametrize("path", ["/", "/login", "/signup", "/nowhere"])
-def test_public_pages_fit_a_phone(browser: Browser, stack: Stack, path: str) -> None:
-    context = browser.new_context(base_url=stack.url, viewport=PHONE)
-    page = context.new_page()
-    page.goto(path)
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert page.locator("h1").count() == 1
-    context.close()
+def test_public_pages_fit_a_phone(browser: Browser, stack: Stack) -> None:
+    page = new_page(browser, stack, [], viewport=PHONE)
+    for path in ("/", "/login", "/signup", "/nowhere"):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), path
+        assert page.locator("h1").count() == 1, path

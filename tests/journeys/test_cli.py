@@ -1,5 +1,6 @@
 """The main job by the `visiona` command."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +52,9 @@ def test_the_whole_job(stack: Stack, tmp_path: Path, grace: list[Path]) -> None:
     assert len(list((tmp_path / "all").iterdir())) == 2
     image_id = pictures[0].stem.removeprefix("visiona-")
     visiona("gallery", "delete", image_id, "--yes")
-    assert image_id not in visiona("gallery", "list").split()
+    left = [image["id"] for image in json.loads(visiona("gallery", "list", "--json"))["items"]]
+    assert len(left) == 1
+    assert int(image_id) not in left
     visiona("logout")
     visiona("me", status=3)
 

@@ -120,6 +120,10 @@ def on_http_exception(_: Request[Any, Any, Any], error: HTTPException) -> Respon
     return respond(status, code, detail, headers=headers)
 
 
+def on_deep_nesting(_: Request[Any, Any, Any], __: RecursionError) -> Response[bytes]:
+    return respond(400, *_FRAMEWORK_CODES[400])
+
+
 def on_object_missing(_: Request[Any, Any, Any], __: ObjectMissing) -> Response[bytes]:
     return respond(404, *_FRAMEWORK_CODES[404])
 
@@ -144,6 +148,7 @@ HANDLERS: dict[int | type[Exception], Any] = {
     ValidationException: on_validation_error,
     HTTPException: on_http_exception,
     ObjectMissing: on_object_missing,
+    RecursionError: on_deep_nesting,
     ProviderError: on_provider_error,
     Exception: on_unexpected,
 }

@@ -68,6 +68,7 @@ class Pages:
             "photo_warnings": wording.PHOTO_WARNINGS,
             "other_photo_warning": wording.OTHER_PHOTO_WARNING,
             "enhancements": wording.ENHANCEMENTS,
+            "providers": wording.PROVIDERS,
         }
         template_globals: dict[str, Any] = {"static": static.url, "sandbox": sandbox, "words": words}
         template_filters: dict[str, Any] = {

@@ -39,5 +39,9 @@ ENHANCEMENTS: Final[dict[str, str]] = {
 """Why a prompt was not enhanced although that was asked for, by outcome."""
 
 
+PROVIDERS: Final[dict[str, str]] = {"openai": "OpenAI", "anthropic": "Anthropic"}
+"""What the writers call themselves."""
+
+
 def photo_warning(code: str) -> PhotoWarning:
     return PHOTO_WARNINGS.get(code, OTHER_PHOTO_WARNING)

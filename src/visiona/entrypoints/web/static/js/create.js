@@ -198,7 +198,7 @@ export class CreatePanel {
     const note = this.#studio.words.enhancements[outcome] ?? "";
     showSlot(card, "enhanced-box", Boolean(run.enhanced_prompt));
     setText(card, "enhanced_prompt", run.enhanced_prompt ?? "");
-    setText(card, "provider", provider ? ` by ${provider[0].toUpperCase()}${provider.slice(1)}` : "");
+    setText(card, "provider", provider ? ` by ${this.#studio.words.providers[provider]}` : "");
     showSlot(card, "outcome-box", note !== "");
     setText(card, "outcome", note);
   }
