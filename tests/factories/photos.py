@@ -10,7 +10,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -68,8 +68,9 @@ def phone_photos(person: Person, count: int = 12, *, folder: Path) -> list[Path]
     return paths
 
 
+@lru_cache(maxsize=8)
 def snapshot(person: Person, index: int) -> Image.Image:
-    """The upright pixels of one photo; `index` is the seed."""
+    """The upright pixels of one photo; `index` is the seed. Shared: copy it before changing it."""
     rng = np.random.default_rng([index, len(person)])
     width, height = _SIZES[index % len(_SIZES)]
     image = _crop(person, rng, (width, height))
@@ -417,11 +418,18 @@ def _crop(person: Person, rng: np.random.Generator, size: tuple[int, int]) -> Im
 
 def _developed(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Exposure, contrast, colour of the light, and the grain of a small sensor."""
-    pixels = np.asarray(image, np.float32) / 255
-    pixels = pixels ** rng.uniform(0.8, 1.25) * rng.uniform(0.85, 1.12)
-    pixels *= 1 + rng.uniform(-0.08, 0.08, 3).astype(np.float32)
-    grain = rng.normal(0, 0.012, (*pixels.shape[:2], 1)).astype(np.float32)
-    return _pixels((pixels + grain) * 255)
+    light = np.linspace(0, 1, 256) ** rng.uniform(0.8, 1.25) * rng.uniform(0.85, 1.12)
+    curves = np.clip(np.outer(1 + rng.uniform(-0.08, 0.08, 3), light) * 255, 0, 255)
+    exposed = np.asarray(image.point(curves.ravel().astype(int).tolist()), np.int16)
+    height, width = exposed.shape[:2]
+    tile = np.roll(_grain(), rng.integers(0, 512, 2), axis=(0, 1))
+    grain = np.tile(tile, (height // 512 + 1, width // 512 + 1))[:height, :width, None]
+    return _pixels(exposed + grain)
+
+
+@cache
+def _grain() -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 3, (512, 512)).round().astype(np.int16)
 
 
 def _pixels(values: np.ndarray) -> Image.Image:

@@ -31,6 +31,7 @@ Decoded = tuple[Image, bytes | None]
 _LOADERS = {Format.JPEG: "jpegload", Format.PNG: "pngload", Format.WEBP: "webpload"}
 _SUFFIXES = {Format.JPEG: ".jpg", Format.PNG: ".png", Format.WEBP: ".webp"}
 _PROFILE = "icc-profile-data"
+_ORIENTATION = "orientation"
 # How the decoders of JPEG and HEIC say that the file ended before the picture did.
 _SIGNS_OF_A_CUT = ("premature end", "end of file")
 
@@ -63,7 +64,7 @@ class Pipeline:
         kind = _kind_of(source)
         if kind is Format.HEIC:
             raise Refused(Code.UNSUPPORTED)
-        image = self._decoded(source, self._whole)
+        image = self._decoded(source, self._opened)
         master = stem.with_suffix(_SUFFIXES[kind])
         if kind is Format.PNG:
             image.pngsave(str(master), keep="none")
@@ -79,8 +80,9 @@ class Pipeline:
         try:
             image, profile = decode(source, kind)
             image = _opaque_rgb(image)
+            # At once: any call may clear what libvips has on its mind.
             _check_complaints()
-            return self._to_srgb(image, profile)
+            return self._to_srgb(_upright(image), profile)
         except Refused:
             raise
         except Exception as error:
@@ -88,20 +90,20 @@ class Pipeline:
             cut = any(sign in cause.lower() for sign in _SIGNS_OF_A_CUT) or is_cut_short(kind, source)
             raise Refused(Code.TRUNCATED if cut else Code.UNPROCESSABLE, cause) from error
 
-    def _whole(self, source: Path, kind: Format) -> Decoded:
-        """Upright, in full size."""
-        image, profile = self._opened(source, kind)
-        return image.copy_memory().autorot(), profile
-
     def _reduced(self, source: Path, kind: Format) -> Decoded:
-        """Upright and at most as large as a master."""
+        """At most as large as a master."""
         if kind is Format.HEIC:
             image, profile = self._heic(source)
             return image.thumbnail_image(MASTER_SIDE, height=MASTER_SIDE, size="down"), profile
         _, profile = self._opened(source, kind)
         # From the file, not from the open image: only so can JPEG and WebP decode at a smaller scale.
         image = pyvips.Image.thumbnail(
-            str(source), MASTER_SIDE, height=MASTER_SIDE, size="down", fail_on="truncated"
+            str(source),
+            MASTER_SIDE,
+            height=MASTER_SIDE,
+            size="down",
+            no_rotate=True,
+            fail_on="truncated",
         )
         return image, profile
 
@@ -168,6 +170,11 @@ def _opaque_rgb(image: Image) -> Image:
     if image.hasalpha():
         image = image.flatten(background=255)
     return image.copy_memory()
+
+
+def _upright(image: Image) -> Image:
+    turned = image.get_typeof(_ORIENTATION) and image.get(_ORIENTATION) != 1
+    return image.autorot().copy_memory() if turned else image
 
 
 def _check_complaints() -> None:
