@@ -61,7 +61,7 @@ class ChildImageProcessor:
     async def _process(self, kind: Kind, source: Path, folder: Path) -> ProcessedImage:
         # Made absolute as text: the nursery has another working directory.
         stem = Path(os.path.abspath(folder)) / opaque_id()  # noqa: PTH100, ASYNC240 - touches no disk
-        request = {"kind": kind, "source": os.path.abspath(source), "stem": str(stem)}  # noqa: PTH100, ASYNC240
+        request = {"kind": kind, "source": os.path.abspath(source), "stem": str(stem)}  # noqa: PTH100, ASYNC240 - likewise
         kept = False
         try:
             async with self._slots:
