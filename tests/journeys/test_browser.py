@@ -150,7 +150,7 @@ def test_wrong_sign_in_is_explained_without_javascript(browser: Browser, stack: 
     page.get_by_test_id("email").fill("grace@example.com")
     page.get_by_test_id("password").fill("password1234")
     page.get_by_test_id("submit").click()
-    expect(page.get_by_test_id("error-summary")).to_contain_text("common")
+    expect(page.get_by_test_id("error-summary")).to_contain_text("Many people use this password")
     screenshot(page, "phone-signup-error")
 
 
