@@ -74,7 +74,8 @@ def cut_out(photo: Pixels) -> Portrait:
         return _whole(photo)
     crop, face = _crop_around(photo, face)
     alpha, quality = _outline(crop, face)
-    return Portrait(_own_colours(crop, alpha, face), alpha, face, quality)
+    pixels = _own_colours(crop, alpha, face) if quality >= TRUSTED else crop
+    return Portrait(pixels, alpha, face, quality)
 
 
 def find_face(photo: Pixels) -> Face | None:
