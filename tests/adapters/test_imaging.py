@@ -24,6 +24,7 @@ from tests.factories import photos
 from tests.factories.photos import HOSTILE, STRANGE, SUFFIXES, Format
 
 from visiona.adapters.imaging import ChildImageProcessor
+from visiona.adapters.imaging.nursery import _understood
 from visiona.core.errors import Unavailable
 from visiona.ports.imaging import ImageRefused, ProcessedImage
 
@@ -640,6 +641,16 @@ async def test_closing_ends_work_and_is_final(tmp_path: Path, folder: Path) -> N
     await processor.aclose()
     with pytest.raises(Unavailable):
         await processor.process_photo(bomb, folder)
+
+
+@pytest.mark.parametrize("said", [b"", b"{", b"\xff", b"[]", b'"ok"', b"null", b"[" * 16_000])
+def test_a_childs_last_words_may_be_nonsense(said: bytes) -> None:
+    assert _understood(bytearray(said)) is None
+
+
+def test_a_child_needs_room() -> None:
+    with pytest.raises(ValueError, match="128 MB"):
+        ChildImageProcessor(memory_mb=127)
 
 
 async def test_closing_what_never_started() -> None:

@@ -22,6 +22,7 @@ _log = logging.getLogger(__name__)
 # Added to a child's own limit before the nursery itself is taken for hung.
 _GRACE_S = 5.0
 _START_S = 30.0
+_LEAST_MEMORY_MB = 128
 _PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -38,6 +39,8 @@ class ChildImageProcessor:
         wall_seconds: float = 15,
         max_pixels: int = 100_000_000,
     ) -> None:
+        if memory_mb < _LEAST_MEMORY_MB:
+            raise ValueError(f"a child needs {_LEAST_MEMORY_MB} MB; half of that is there before it starts")
         self._limits = Limits(memory_mb, cpu_seconds, wall_seconds, max_pixels)
         self._slots = asyncio.Semaphore(concurrency)
         self._starting = asyncio.Lock()
