@@ -52,4 +52,7 @@ def _arguments() -> tuple[list[str], bool]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

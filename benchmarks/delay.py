@@ -67,7 +67,7 @@ def measure(bench: Bench) -> Iterator[Table]:
         Person(stack, "someone@example.com") as person,
     ):
         model_id = _ready_clone(bench, stack, person)
-        many, few = bench.choose((20, 10), (2, 1))
+        many, few = bench.choose((20, 10), (1, 1))
         scenarios = [
             _Scenario(f"webhooks, {many} one after another", many, at_once=False, webhooks=True),
             _Scenario(f"webhooks, {many} at once", many, at_once=True, webhooks=True),

@@ -44,7 +44,7 @@ def _starting(bench: Bench, stack: Stack) -> Table:
         "python -c pass": lambda: _whole_run(python("-c", "pass"), stack.environment),
     }
     samples: dict[str, list[float]] = {name: [] for name in ways}
-    for number_of_round in range(bench.choose(8, 3)):
+    for number_of_round in range(bench.choose(8, 2)):
         for name, way in ways.items():
             taken = way()
             if number_of_round > 0:  # the first one fills the disk's cache

@@ -77,7 +77,7 @@ def _speed_table(bench: Bench, stack: Stack, photos: Sequence[Path]) -> Table:
     pipeline = _Way("  + checks, colour, faces, sharpness")
     uploaded = _Way(f"Visiona: POST /api/photos/upload, {len(photos)} at a time")
     names = [str(photo) for photo in photos]
-    for _ in range(bench.choose(5, 2)):
+    for _ in range(bench.choose(5, 1)):
         for way in (bare, pipeline):
             result = bare_imaging.run(bare_imaging.Plan(names, str(folder), threads, way is pipeline))
             way.add(photos, result.wall_s, result.cpu_s)
