@@ -52,6 +52,9 @@ class Settings:
     anthropic_base_url: str | None = None
     anthropic_model: str = "claude-haiku-5-5"
 
+    sandbox_training_seconds: float = 12.0
+    sandbox_generation_seconds: float = 2.5
+
     worker_concurrency: int = 8
     log_level: str = "INFO"
 
@@ -131,8 +134,8 @@ def _parse(name: str, text: str) -> object:
             return {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}[
                 text.lower()
             ]
-        if isinstance(default, int):
-            return int(text)
+        if isinstance(default, int | float):
+            return type(default)(text)
     except (KeyError, ValueError) as error:
         raise SettingsError(f"VISIONA_{name.upper()} has a value that cannot be read: {text!r}.") from error
     if isinstance(default, Path):
