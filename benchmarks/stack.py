@@ -74,7 +74,6 @@ class Stack:
 
     port: int
     sandbox_port: int
-    llm_port: int
     owner_url: str
     folder: Path
     environment: Mapping[str, str]
@@ -83,6 +82,10 @@ class Stack:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def sandbox_ports(self) -> tuple[str, ...]:
+        return ("--replicate-port", str(self.sandbox_port), "--llm-port", str(self.llm_port))
 
     @property
     def sandbox(self) -> httpx.Client:
@@ -100,8 +103,8 @@ def visiona(server: Postgres, folder: Path, *commands: str, **settings: str) -> 
     with database(server) as owner_url, ExitStack() as processes:
         stack = _configured(owner_url, folder, settings)
         for command in commands:
-            ports = (str(stack.sandbox_port), str(stack.llm_port)) if command == "sandbox" else ()
-            line = python("-m", "visiona", command, *ports, "--supervised")
+            port = ("--replicate-port", str(stack.sandbox_port)) if command == "sandbox" else ()
+            line = python("-m", "visiona", command, *port, "--supervised")
             log = folder / f"{command}.log"
             stack.processes[command] = processes.enter_context(running(line, stack.environment, log))
         if "sandbox" in commands:
@@ -119,7 +122,7 @@ def _ready(stack: Stack, command: str, port: int, path: str) -> bool:
 
 
 def _configured(owner_url: str, folder: Path, settings: Mapping[str, str]) -> Stack:
-    port, sandbox_port, llm_port = (free_port() for _ in range(3))
+    port, sandbox_port = free_port(), free_port()
     environment = {
         **plain_environment(),
         "VISIONA_PORT": str(port),
@@ -132,7 +135,7 @@ def _configured(owner_url: str, folder: Path, settings: Mapping[str, str]) -> St
         "VISIONA_REPLICATE_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         **settings,
     }
-    return Stack(port, sandbox_port, llm_port, owner_url, folder, environment)
+    return Stack(port, sandbox_port, owner_url, folder, environment)
 
 
 class Person:
