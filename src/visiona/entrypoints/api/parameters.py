@@ -2,15 +2,17 @@
 
 from typing import Annotated
 
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
-RowId = Annotated[int, Parameter(ge=1, le=2**63 - 1)]
-Limit = Annotated[int, Parameter(ge=1, le=100)]
-Cursor = Annotated[int | None, Parameter(ge=1, le=2**63 - 1, description="`next_cursor` of the page before.")]
+RowId = Annotated[int, PathParameter(ge=1, le=2**63 - 1)]
+Limit = Annotated[int, QueryParameter(ge=1, le=100)]
+Cursor = Annotated[
+    int | None, QueryParameter(ge=1, le=2**63 - 1, description="`next_cursor` of the page before.")
+]
 IdempotencyHeader = Annotated[
     str | None,
-    Parameter(
-        header="Idempotency-Key",
+    HeaderParameter(
+        name="Idempotency-Key",
         description="The same key with the same body spends once and answers the same result.",
     ),
 ]

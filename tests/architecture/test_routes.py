@@ -1,0 +1,339 @@
+"""Every route says who may call it, and means it."""
+
+import re
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from litestar import Litestar, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.routes import HTTPRoute
+from tests.factories.people import MakeUser, Person, insert_rows
+
+from visiona.bootstrap import App, build
+from visiona.db.pool import Connection
+from visiona.entrypoints.api.security import PAGE, PUBLIC, SIGNED, USER, VISITOR
+from visiona.entrypoints.asgi import create_asgi
+from visiona.settings import Settings
+
+# Ways of declaring parameters that Litestar 3 ends; Visiona holds to Litestar 2.
+pytestmark = pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")
+
+ORIGIN = "http://127.0.0.1:8000"
+NOBODYS_ID = 2**62 + 12345
+SAFE = {"GET", "HEAD", "OPTIONS"}
+
+# The contract, as far as this release goes. Other routes may exist beside these.
+DOCUMENTED = """
+POST /api/auth/signup
+POST /api/auth/login
+GET /api/auth/login
+GET /api/auth/signup
+POST /api/auth/refresh
+POST /api/auth/logout
+GET /api/auth/me
+POST /api/photos/upload
+GET /api/photos
+DELETE /api/photos/{id}
+POST /api/models/train
+GET /api/models/status
+GET /api/models
+GET /api/models/{id}
+POST /api/models/{id}/cancel
+DELETE /api/models/{id}
+POST /api/generate
+GET /api/generate/{id}
+POST /api/generate/{id}/cancel
+GET /api/gallery
+POST /api/gallery/delete
+DELETE /api/gallery/delete
+POST /api/webhooks/replicate
+GET /api/events
+GET /api/openapi.json
+GET /healthz
+GET /readyz
+""".strip().splitlines()
+
+# Which of a person's rows a path parameter names; a new one has to be told here.
+PARAMETERS = {"photo_id": "photo", "model_id": "model", "run_id": "run", "image_id": "generation"}
+# These answer without looking at a row; who may call them is checked all the same.
+NO_CALLERS_ROWS = {"file_path", "key", "path"}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    method: str
+    path: str
+    auth: str | None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def parameters(self) -> list[str]:
+        return re.findall(r"{(\w+):\w+}", self.path)
+
+    def url(self, value: object = 1) -> str:
+        return re.sub(r"{\w+:\w+}", str(value), self.path)
+
+
+def _routes(asgi: Litestar) -> list[Route]:
+    """All that answer, without the OPTIONS that Litestar adds to each."""
+    routes: list[Route] = []
+    for route in asgi.routes:
+        assert isinstance(route, HTTPRoute), f"{route.path} is no plain HTTP route"
+        for handler in route.route_handlers:
+            assert isinstance(handler, HTTPRouteHandler)
+            routes += [
+                Route(method, route.path, handler.opt.get("auth"))
+                for method in sorted(handler.http_methods)
+                if method != "OPTIONS"
+            ]
+    return routes
+
+
+@pytest.fixture(scope="session")
+def settings(owner_url: str, app_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(
+        secret_key="a secret of at least thirty-two characters",
+        data_dir=Path(tmp_path_factory.mktemp("routes")),
+        database_url=owner_url,
+        app_database_url=app_url,
+        replicate_api_token="r8_test",
+        replicate_base_url="http://127.0.0.1:9/v1",
+        replicate_webhook_secret="whsec_dGVzdCBzZWNyZXQgb2YgdGhlIHJvdXRlcw==",
+    )
+
+
+@pytest.fixture(scope="session")
+def app(settings: Settings) -> App:
+    return build(settings, "app")
+
+
+@pytest.fixture(scope="session")
+def asgi(app: App) -> Litestar:
+    return create_asgi(app)
+
+
+@pytest.fixture(scope="session")
+def routes(asgi: Litestar) -> list[Route]:
+    return _routes(asgi)
+
+
+@pytest.fixture(scope="session")
+async def client(app: App, asgi: Litestar) -> AsyncGenerator[httpx.AsyncClient]:
+    """Speaks to the application in this process."""
+    await app.open()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(asgi), base_url=ORIGIN) as client:
+        yield client
+    await app.close()
+
+
+@pytest.fixture(scope="session")
+async def alice(client: httpx.AsyncClient) -> dict[str, Any]:
+    """Somebody who is signed in: `token` and `cookie`."""
+    signed_up = await client.post(
+        "/api/auth/signup", json={"email": "alice@routes.example.com", "password": "a quiet blue harbour"}
+    )
+    assert signed_up.status_code == 201, signed_up.text
+    cookie = signed_up.headers["set-cookie"].partition(";")[0]
+    client.cookies.clear()
+    return {"token": signed_up.json()["access_token"], "cookie": cookie}
+
+
+@pytest.fixture(scope="session")
+async def bob(owner_url: str, make_user: MakeUser) -> Person:
+    """Somebody else, who has a row of each kind."""
+    async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as owner:
+        return await insert_rows(owner, await make_user())
+
+
+def _is_problem(answer: httpx.Response, status: int) -> bool:
+    return (
+        answer.status_code == status
+        and answer.headers["content-type"] == "application/problem+json"
+        and {"type", "title", "status", "detail", "code"} <= set(answer.json())
+        and answer.json()["status"] == status
+    )
+
+
+def test_every_route_declares_who_may_call_it(routes: list[Route]) -> None:
+    allowed = {USER, PUBLIC, SIGNED, PAGE, VISITOR}
+    assert [str(route) for route in routes if route.auth not in allowed] == []
+    assert len([route for route in routes if route.auth == USER]) >= 20
+
+
+def test_the_api_is_for_users_unless_it_says_otherwise(routes: list[Route]) -> None:
+    """What is open to anybody is listed here, so that it is opened on purpose."""
+    api = {str(r) for r in routes if r.path.startswith("/api/") and r.auth != USER}
+    assert {name for name in api if not name.startswith("GET /api/openapi.json")} == {
+        "POST /api/auth/signup",
+        "GET /api/auth/signup",
+        "POST /api/auth/login",
+        "GET /api/auth/login",
+        "POST /api/webhooks/replicate",
+    }
+
+
+def test_every_documented_route_exists(routes: list[Route]) -> None:
+    existing = {re.sub(r"{\w+:\w+}", "{id}", str(route)) for route in routes}
+    assert [line for line in DOCUMENTED if line not in existing] == []
+
+
+async def test_a_route_that_declares_nothing_is_refused(app: App) -> None:
+    @get("/api/forgotten")
+    async def forgotten() -> str:
+        return "everybody's secrets"
+
+    asgi = create_asgi(app)
+    asgi.register(forgotten)
+    transport = httpx.ASGITransport(asgi)
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
+        answer = await client.get("/api/forgotten")
+    assert answer.status_code >= 400
+    assert "secrets" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"authorization": "Bearer"},
+        {"authorization": "Bearer nonsense"},
+        {"authorization": "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJ1c2VyXzEifQ."},
+        {"authorization": "Basic YWxpY2U6cGFzc3dvcmQ="},
+        {"cookie": "visiona_session=nonsense", "origin": ORIGIN},
+    ],
+    ids=["nothing", "empty", "no token", "unsigned", "basic", "cookie"],
+)
+async def test_users_routes_are_for_users(
+    client: httpx.AsyncClient, routes: list[Route], headers: dict[str, str]
+) -> None:
+    for route in routes:
+        if route.auth == USER:
+            answer = await client.request(route.method, route.url(), headers=headers)
+            assert _is_problem(answer, 401), f"{route}: {answer.status_code} {answer.text}"
+            assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_pages_of_ones_own_lead_to_the_log_in_page(
+    client: httpx.AsyncClient, routes: list[Route]
+) -> None:
+    pages = [route for route in routes if route.auth == PAGE]
+    assert pages
+    for route in pages:
+        answer = await client.request(route.method, route.url())
+        assert (answer.status_code, answer.headers.get("location")) == (303, f"/login?next={route.path}")
+
+
+async def test_a_cookie_does_not_act_for_another_site(
+    client: httpx.AsyncClient, routes: list[Route], alice: dict[str, Any]
+) -> None:
+    for headers in (
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {},
+    ):
+        for route in routes:
+            if route.auth == USER and route.method not in SAFE:
+                answer = await client.request(
+                    route.method, route.url(), headers={"cookie": alice["cookie"], **headers}
+                )
+                assert _is_problem(answer, 403), f"{route} {headers}: {answer.status_code}"
+                assert answer.json()["code"] == "origin_mismatch"
+    still = await client.get("/api/auth/me", headers={"cookie": alice["cookie"]})
+    assert still.status_code == 200
+
+
+async def test_signed_routes_want_a_signature(client: httpx.AsyncClient, routes: list[Route]) -> None:
+    answers = {
+        str(route): (await client.request(route.method, route.url("x"))).status_code
+        for route in routes
+        if route.auth == SIGNED
+    }
+    assert answers == {"GET /media/{key:path}": 404, "POST /api/webhooks/replicate": 401}
+
+
+async def test_options_tells_methods_and_nothing_else(client: httpx.AsyncClient, routes: list[Route]) -> None:
+    for path in {route.path for route in routes}:
+        answer = await client.options(re.sub(r"{\w+:\w+}", "1", path))
+        assert answer.status_code < 500, f"{path}: {answer.status_code}"
+        assert answer.content == b"" or answer.status_code >= 400
+
+
+# Another's rows
+
+
+async def test_anothers_row_is_no_row(
+    client: httpx.AsyncClient, routes: list[Route], alice: dict[str, Any], bob: Person, owner: Connection
+) -> None:
+    """On every route with an id in its path: the answer for another's is that for nobody's, to the byte."""
+    headers = {"authorization": f"Bearer {alice['token']}"}
+    before = await _everything_of(owner, bob)
+    compared = 0
+    for route in routes:
+        for name in set(route.parameters) - NO_CALLERS_ROWS:
+            theirs = await client.request(
+                route.method, route.url(bob.rows[PARAMETERS[name]]), headers=headers
+            )
+            nobodys = await client.request(route.method, route.url(NOBODYS_ID), headers=headers)
+            assert _is_problem(theirs, 404), f"{route}: {theirs.status_code} {theirs.text}"
+            assert theirs.content == nobodys.content, str(route)
+            compared += 1
+    assert compared >= 8
+    assert await _everything_of(owner, bob) == before
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "row", "body"),
+    [
+        ("GET", "/api/models/status?model_id={id}", "model", None),
+        ("GET", "/api/gallery?model_id={id}", "model", None),
+        ("POST", "/api/generate", "model", '{"model_id": {id}, "prompt": "a portrait"}'),
+        ("POST", "/api/models/train", "photo", '{"trigger_word": "TOK", "photo_ids": [{id}]}'),
+        ("POST", "/api/gallery/delete", "generation", '{"ids": [{id}]}'),
+        ("DELETE", "/api/gallery/delete", "generation", '{"ids": [{id}]}'),
+    ],
+)
+async def test_anothers_row_in_a_query_or_a_body_is_no_row(
+    client: httpx.AsyncClient,
+    alice: dict[str, Any],
+    bob: Person,
+    owner: Connection,
+    method: str,
+    path: str,
+    row: str,
+    body: str | None,
+) -> None:
+    headers = {"authorization": f"Bearer {alice['token']}", "content-type": "application/json"}
+    before = await _everything_of(owner, bob)
+
+    async def ask(row_id: int) -> tuple[int, str]:
+        answer = await client.request(
+            method,
+            path.replace("{id}", str(row_id)),
+            headers=headers,
+            content=body and body.replace("{id}", str(row_id)),
+        )
+        return answer.status_code, answer.text.replace(str(row_id), "ID")
+
+    theirs = await ask(bob.rows[row])
+    assert theirs == await ask(NOBODYS_ID)
+    assert theirs[0] < 500
+    assert await _everything_of(owner, bob) == before
+
+
+async def _everything_of(owner: Connection, person: Person) -> list[Any]:
+    rows: list[Any] = []
+    for table in ("photos", "models", "trainings", "runs", "generations", "quota_usage", "audit_logs"):
+        cursor = await owner.execute(
+            f"select to_jsonb(t)::text from {table} t where user_id = %s order by 1", [person.id]
+        )
+        rows += await cursor.fetchall()
+    return rows
