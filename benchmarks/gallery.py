@@ -1,6 +1,6 @@
 """The gallery route against the least that could answer it: requests per second, latency, CPU, memory."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -65,7 +65,7 @@ def measure(bench: Bench) -> Iterator[Table]:
 
 
 @contextmanager
-def _bare_server(stack: Stack, person: Person) -> Iterator[tuple[int, psutil.Process]]:
+def _bare_server(stack: Stack, person: Person) -> Generator[tuple[int, psutil.Process]]:
     port = free_port()
     claims = jwt.decode(person.token, options={"verify_signature": False})
     who = (str(person.id), claims["sub"], claims["sid"])

@@ -84,10 +84,6 @@ class Stack:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def sandbox_ports(self) -> tuple[str, ...]:
-        return ("--replicate-port", str(self.sandbox_port), "--llm-port", str(self.llm_port))
-
-    @property
     def sandbox(self) -> httpx.Client:
         """A client of the sandbox's own controls."""
         return httpx.Client(

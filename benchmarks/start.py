@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -95,7 +95,7 @@ def _whole(bench: Bench) -> Iterator[Table]:
 
 
 @contextmanager
-def _up(data_dir: Path) -> Iterator[tuple[psutil.Popen, float, int]]:
+def _up(data_dir: Path) -> Generator[tuple[psutil.Popen, float, int]]:
     """The supervisor's process, the seconds until everything was ready, and the port."""
     port = free_port()
     own = {"VISIONA_PORT": str(port), "VISIONA_DATA_DIR": str(data_dir)}
