@@ -72,9 +72,15 @@ class Settings:
         return self.origin.startswith("https://")
 
     @property
-    def sandbox(self) -> bool:
+    def images_simulated(self) -> bool:
         """Whether trainings and images come from the local sandbox."""
         return urlsplit(self.replicate_base_url).hostname in LOOPBACK_HOSTS
+
+    @property
+    def prompts_simulated(self) -> bool:
+        """Whether rewritten prompts come from the local sandbox."""
+        writers = (self.openai_base_url, self.anthropic_base_url)
+        return any(urlsplit(url).hostname in LOOPBACK_HOSTS for url in writers if url)
 
     @property
     def objects_url(self) -> str:
@@ -83,7 +89,7 @@ class Settings:
     @property
     def webhook_base(self) -> str | None:
         """Where providers can send webhooks; None where they cannot reach us, and polling does it."""
-        return self.origin if self.sandbox or self.origin.startswith("https://") else None
+        return self.origin if self.images_simulated or self.origin.startswith("https://") else None
 
     def secret(self) -> bytes:
         """The key that signs links and derives passwords; at least 32 characters."""
@@ -106,7 +112,9 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
 
 
 # Read by tools around Visiona, not by Visiona itself.
-_OTHER_VARIABLES = frozenset({"VISIONA_SERVER", "VISIONA_TOKEN", "VISIONA_CONTRACTS_DIR"})
+_OTHER_VARIABLES = frozenset(
+    {"VISIONA_SERVER", "VISIONA_TOKEN", "VISIONA_CONTRACTS_DIR", "VISIONA_TEST_BROWSER"}
+)
 
 
 def _given_values(environ: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -157,12 +165,11 @@ def _check(settings: Settings) -> None:
 
 def _check_production(settings: Settings) -> None:
     settings.secret()
-    if settings.sandbox:
+    if settings.images_simulated:
         raise SettingsError("The sandbox cannot run in production: set VISIONA_REPLICATE_BASE_URL back.")
-    for base_url in (settings.openai_base_url, settings.anthropic_base_url):
-        if base_url and urlsplit(base_url).hostname in LOOPBACK_HOSTS:
-            raise SettingsError(
-                "The sandbox cannot run in production: unset the base URLs of OpenAI and Anthropic."
-            )
+    if settings.prompts_simulated:
+        raise SettingsError(
+            "The sandbox cannot run in production: unset the base URLs of OpenAI and Anthropic."
+        )
     if not settings.origin.startswith("https://"):
         raise SettingsError("VISIONA_PUBLIC_URL must be an https:// address in production.")

@@ -125,7 +125,7 @@ def running_stack(owner_url: str, data_dir: Path, **settings: str) -> Generator[
     )
     try:
         stack.run("migrate")
-        stack.start("sandbox", str(replicate_port), str(llm_port))
+        stack.start("sandbox", "--replicate-port", str(replicate_port), "--llm-port", str(llm_port))
         stack.start("serve")
         stack.start("worker")
         wait_until(lambda: _answers(f"{stack.url}/readyz") and _answers(f"{stack.sandbox_url}/"), 60)

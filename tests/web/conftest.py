@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from visiona.core.clock import FixedClock
-from visiona.entrypoints.web.rendering import Flash, Pages, StaticTree
+from visiona.entrypoints.web.rendering import Flash, Pages, Simulated, StaticTree
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 HOSTILE = "</script><img src=x onerror=alert(1)> KATVIS \"'"
@@ -184,7 +184,7 @@ def static() -> StaticTree:
 
 @pytest.fixture(scope="session")
 def pages(static: StaticTree) -> Pages:
-    return Pages(static=static, clock=FixedClock(NOW), sandbox=True)
+    return Pages(static=static, clock=FixedClock(NOW), sandbox=Simulated(images=True, prompts=True))
 
 
 @pytest.fixture(params=PAGES)

@@ -9,7 +9,7 @@ from jinja2 import UndefinedError
 
 from visiona.core.clock import FixedClock
 from visiona.entrypoints.web import rendering
-from visiona.entrypoints.web.rendering import Pages, StaticTree
+from visiona.entrypoints.web.rendering import Pages, Simulated, StaticTree
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -94,6 +94,6 @@ def test_a_visitor_is_not_offered_what_needs_an_account(pages: Pages) -> None:
 
 def test_the_sandbox_says_so_and_production_does_not(static: StaticTree, pages: Pages) -> None:
     context = {"status": 404, "title": "Not Found", "detail": "", "request_id": None}
-    production = Pages(static=static, clock=FixedClock(NOW), sandbox=False)
+    production = Pages(static=static, clock=FixedClock(NOW), sandbox=Simulated())
     assert "Sandbox mode" in pages.render("error.html.j2", path="/x", **context)
     assert "Sandbox mode" not in production.render("error.html.j2", path="/x", **context)

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, get, post
+from litestar.params import JSONBody
 from litestar.response import Redirect
 
 from visiona.accounts.model import SignedIn
@@ -12,6 +13,7 @@ from visiona.bootstrap import App
 from visiona.entrypoints.api.security import (
     PUBLIC,
     USER,
+    TheApp,
     actor_for,
     actor_of,
     client_of,
@@ -36,7 +38,9 @@ class CredentialsBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @post("/api/auth/signup", auth=PUBLIC, status_code=201)
-async def sign_up(app: App, request: AnyRequest, data: CredentialsBody) -> Response[SignedInView]:
+async def sign_up(
+    app: TheApp, request: AnyRequest, data: JSONBody[CredentialsBody]
+) -> Response[SignedInView]:
     signed_in = await app.accounts.sign_up(data.email, data.password, client_of(request))
     return Response(
         signed_in_view(signed_in, FREE), status_code=201, cookies=[session_cookie(app, signed_in)]
@@ -44,7 +48,7 @@ async def sign_up(app: App, request: AnyRequest, data: CredentialsBody) -> Respo
 
 
 @post("/api/auth/login", auth=PUBLIC, status_code=200)
-async def log_in(app: App, request: AnyRequest, data: CredentialsBody) -> Response[SignedInView]:
+async def log_in(app: TheApp, request: AnyRequest, data: JSONBody[CredentialsBody]) -> Response[SignedInView]:
     signed_in = await app.accounts.log_in(data.email, data.password, client_of(request))
     return Response(
         signed_in_view(signed_in, await _plan(app, signed_in)), cookies=[session_cookie(app, signed_in)]
@@ -62,26 +66,26 @@ async def sign_up_page() -> Redirect:
 
 
 @post("/api/auth/refresh", auth=USER, status_code=200)
-async def refresh(app: App, request: AnyRequest) -> TokenView:
+async def refresh(app: TheApp, request: AnyRequest) -> TokenView:
     token = await app.accounts.refresh(session_of(request))
     return TokenView(token.token, "Bearer", token.expires_in)
 
 
 @post("/api/auth/logout", auth=USER, status_code=204)
-async def log_out(app: App, request: AnyRequest) -> Response[None]:
+async def log_out(app: TheApp, request: AnyRequest) -> Response[None]:
     await app.accounts.log_out(session_of(request))
     return Response(None, status_code=204, cookies=[no_session_cookie(app)])
 
 
 @get("/api/auth/me", auth=USER)
-async def me(app: App, request: AnyRequest) -> MeView:
+async def me(app: TheApp, request: AnyRequest) -> MeView:
     user = await app.accounts.me(session_of(request))
     quota = await app.billing.quota(actor_of(request))
     return me_view(user, quota)
 
 
 @get("/.well-known/jwks.json", auth=PUBLIC, include_in_schema=False)
-async def jwks(app: App) -> dict[str, Any]:
+async def jwks(app: TheApp) -> dict[str, Any]:
     return app.accounts.jwks()
 
 

@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, delete, get, post
-from litestar.params import Parameter
+from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from visiona.bootstrap import App
 from visiona.entrypoints.api.parameters import Cursor, Limit, RowId
-from visiona.entrypoints.api.security import USER, actor_of
+from visiona.entrypoints.api.security import USER, TheApp, actor_of
 from visiona.entrypoints.api.views import ImagePage, ImageView, image_page, image_view
 from visiona.gallery.model import DELETE_MAX, Order, Query
 
@@ -29,19 +29,19 @@ class DeletedView(msgspec.Struct):
 
 @get("/api/gallery", auth=USER)
 async def gallery(
-    app: App,
+    app: TheApp,
     request: AnyRequest,
     limit: Limit = 50,
     cursor: Cursor = None,
-    model_id: Annotated[int | None, Parameter(ge=1, le=2**63 - 1)] = None,
-    order: Order = "newest",
+    model_id: Annotated[int | None, QueryParameter(ge=1, le=2**63 - 1)] = None,
+    order: FromQuery[Order] = "newest",
 ) -> ImagePage:
     query = Query(limit=limit, order=order, after=cursor, model_id=model_id)
     return await image_page(app, await app.gallery.page(actor_of(request), query), limit)
 
 
 @get("/api/gallery/{image_id:int}", auth=USER)
-async def get_image(app: App, request: AnyRequest, image_id: RowId) -> ImageView:
+async def get_image(app: TheApp, request: AnyRequest, image_id: RowId) -> ImageView:
     return await image_view(app, await app.gallery.get(actor_of(request), image_id))
 
 
@@ -51,12 +51,14 @@ async def _delete(app: App, request: AnyRequest, data: DeleteBody) -> DeletedVie
 
 
 @post("/api/gallery/delete", auth=USER, status_code=200)
-async def delete_images(app: App, request: AnyRequest, data: DeleteBody) -> DeletedView:
+async def delete_images(app: TheApp, request: AnyRequest, data: JSONBody[DeleteBody]) -> DeletedView:
     return await _delete(app, request, data)
 
 
 @delete("/api/gallery/delete", auth=USER, status_code=200)
-async def delete_images_by_delete(app: App, request: AnyRequest, data: DeleteBody) -> DeletedView:
+async def delete_images_by_delete(
+    app: TheApp, request: AnyRequest, data: JSONBody[DeleteBody]
+) -> DeletedView:
     """The same, for those who prefer the method."""
     return await _delete(app, request, data)
 

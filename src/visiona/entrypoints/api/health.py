@@ -2,8 +2,7 @@
 
 from litestar import Response, get
 
-from visiona.bootstrap import App
-from visiona.entrypoints.api.security import PUBLIC
+from visiona.entrypoints.api.security import PUBLIC, TheApp
 
 
 @get("/healthz", auth=PUBLIC, include_in_schema=False)
@@ -13,7 +12,7 @@ async def healthz() -> dict[str, str]:
 
 
 @get("/readyz", auth=PUBLIC, include_in_schema=False)
-async def readyz(app: App) -> Response[dict[str, str]]:
+async def readyz(app: TheApp) -> Response[dict[str, str]]:
     """Database, migrations and storage work now."""
     checks = await app.readiness()
     ready = all(result == "ok" for result in checks.values())

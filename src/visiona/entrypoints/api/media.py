@@ -5,12 +5,11 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from litestar import Request, Response, get
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Stream
 
-from visiona.bootstrap import App
 from visiona.core.errors import NotFound
-from visiona.entrypoints.api.security import SIGNED
+from visiona.entrypoints.api.security import SIGNED, TheApp
 from visiona.objects.model import content_type_of
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
@@ -18,11 +17,11 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 @get("/media/{key:path}", auth=SIGNED, include_in_schema=False)
 async def media(
-    app: App,
+    app: TheApp,
     request: Request[Any, Any, Any],
-    key: str,
-    expires: Annotated[int, Parameter(ge=0, le=2**40)] = 0,
-    signature: str = "",
+    key: FromPath[str],
+    expires: Annotated[int, QueryParameter(ge=0, le=2**40)] = 0,
+    signature: FromQuery[str] = "",
 ) -> Response[Any]:
     name = key.lstrip("/")
     wanted = _RANGE.fullmatch(request.headers.get("range", ""))

@@ -4,12 +4,11 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, delete, get, post
-from litestar.params import Parameter
+from litestar.params import JSONBody, QueryParameter
 
-from visiona.bootstrap import App
 from visiona.db.idempotency import IdempotencyKey
 from visiona.entrypoints.api.parameters import Cursor, IdempotencyHeader, Limit, RowId
-from visiona.entrypoints.api.security import USER, actor_of
+from visiona.entrypoints.api.security import USER, TheApp, actor_of
 from visiona.entrypoints.api.views import ModelPage, ModelView, model_page, model_view
 
 AnyRequest = Request[Any, Any, Any]
@@ -27,7 +26,7 @@ class TrainBody(msgspec.Struct, forbid_unknown_fields=True):
 
 @post("/api/models/train", auth=USER, status_code=202)
 async def train(
-    app: App, request: AnyRequest, data: TrainBody, idempotency_key: IdempotencyHeader = None
+    app: TheApp, request: AnyRequest, data: JSONBody[TrainBody], idempotency_key: IdempotencyHeader = None
 ) -> ModelView:
     key = idempotency_key and IdempotencyKey(idempotency_key, "train", msgspec.to_builtins(data))
     photo_ids = None if data.photo_ids is None else list(dict.fromkeys(data.photo_ids))
@@ -39,30 +38,32 @@ async def train(
 
 @get("/api/models/status", auth=USER)
 async def model_status(
-    app: App, request: AnyRequest, model_id: Annotated[int, Parameter(ge=1, le=2**63 - 1)]
+    app: TheApp, request: AnyRequest, model_id: Annotated[int, QueryParameter(ge=1, le=2**63 - 1)]
 ) -> ModelView:
     return model_view(await app.clones.get(actor_of(request), model_id))
 
 
 @get("/api/models", auth=USER)
-async def list_models(app: App, request: AnyRequest, limit: Limit = 50, cursor: Cursor = None) -> ModelPage:
+async def list_models(
+    app: TheApp, request: AnyRequest, limit: Limit = 50, cursor: Cursor = None
+) -> ModelPage:
     """Newest first."""
     return model_page(await app.clones.page(actor_of(request), limit, cursor), limit)
 
 
 @get("/api/models/{model_id:int}", auth=USER)
-async def get_model(app: App, request: AnyRequest, model_id: RowId) -> ModelView:
+async def get_model(app: TheApp, request: AnyRequest, model_id: RowId) -> ModelView:
     return model_view(await app.clones.get(actor_of(request), model_id))
 
 
 @post("/api/models/{model_id:int}/cancel", auth=USER, status_code=202)
-async def cancel_model(app: App, request: AnyRequest, model_id: RowId) -> ModelView:
+async def cancel_model(app: TheApp, request: AnyRequest, model_id: RowId) -> ModelView:
     """Asks for the end; the model turns Failed with `training_canceled` once the provider confirms."""
     return model_view(await app.clones.cancel(actor_of(request), model_id))
 
 
 @delete("/api/models/{model_id:int}", auth=USER, status_code=204)
-async def delete_model(app: App, request: AnyRequest, model_id: RowId) -> None:
+async def delete_model(app: TheApp, request: AnyRequest, model_id: RowId) -> None:
     """Deletes the clone and its weights at the provider. Its images stay in the gallery."""
     await app.clones.delete(actor_of(request), model_id)
 

@@ -13,7 +13,7 @@ from visiona.bootstrap import App
 from visiona.db.actor import UserActor
 from visiona.entrypoints.api import problems
 from visiona.entrypoints.api.parameters import Cursor, Limit, RowId
-from visiona.entrypoints.api.security import USER, actor_of
+from visiona.entrypoints.api.security import USER, TheApp, actor_of
 from visiona.entrypoints.api.uploads import UploadedFile, receive_files
 from visiona.entrypoints.api.views import (
     PhotoPage,
@@ -47,7 +47,7 @@ class AllRejectedProblem(problems.Problem, kw_only=True):
     request_max_body_size=None,  # bounded while it streams
     responses={201: ResponseSpec(UploadView, generate_examples=False)},
 )
-async def upload(app: App, request: AnyRequest) -> Response[Any]:
+async def upload(app: TheApp, request: AnyRequest) -> Response[Any]:
     """Multipart field `photos`, repeated. Each file gets its own verdict."""
     actor = actor_of(request)
     with tempfile.TemporaryDirectory(prefix="visiona-upload-") as folder:
@@ -101,18 +101,20 @@ def _all_rejected(rejected: list[RejectedView]) -> Response[bytes]:
 
 
 @get("/api/photos", auth=USER)
-async def list_photos(app: App, request: AnyRequest, limit: Limit = 50, cursor: Cursor = None) -> PhotoPage:
+async def list_photos(
+    app: TheApp, request: AnyRequest, limit: Limit = 50, cursor: Cursor = None
+) -> PhotoPage:
     """Newest first."""
     return await photo_page(app, await app.photos.page(actor_of(request), limit, cursor), limit)
 
 
 @get("/api/photos/{photo_id:int}", auth=USER)
-async def get_photo(app: App, request: AnyRequest, photo_id: RowId) -> PhotoView:
+async def get_photo(app: TheApp, request: AnyRequest, photo_id: RowId) -> PhotoView:
     return await photo_view(app, await app.photos.get(actor_of(request), photo_id))
 
 
 @delete("/api/photos/{photo_id:int}", auth=USER, status_code=204)
-async def delete_photo(app: App, request: AnyRequest, photo_id: RowId) -> None:
+async def delete_photo(app: TheApp, request: AnyRequest, photo_id: RowId) -> None:
     await app.photos.delete(actor_of(request), photo_id)
 
 

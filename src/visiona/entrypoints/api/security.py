@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import Cookie
+from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 
 from visiona.accounts.model import ClientInfo, Session, SignedIn
@@ -29,6 +30,7 @@ VISITOR: Auth = "visitor"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SESSION_STATE = "visiona_session"
 
+TheApp = NamedDependency[App]
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
 
 SECURITY_HEADERS = {

@@ -156,7 +156,7 @@ def _tell_enhancement(run: Run) -> bool:
         quote(run.enhanced_prompt)
     elif outcome in UNENHANCED:
         note(UNENHANCED[outcome], "yellow")
-    return outcome is not None
+    return outcome not in {None, "pending"}
 
 
 def _sighting(run: Run) -> Sighting:

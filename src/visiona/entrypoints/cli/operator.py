@@ -49,8 +49,10 @@ def worker(supervised: Supervised = False) -> None:
     work_forever(supervised=supervised)
 
 
-def sandbox(replicate_port: int, llm_port: int, supervised: Supervised = False) -> None:
-    """Serve the sandbox that stands in for providers without a key."""
+def sandbox(
+    replicate_port: int | None = None, llm_port: int | None = None, supervised: Supervised = False
+) -> None:
+    """Serve the sandbox that stands in for providers without a key: those that are given a port."""
     from visiona.entrypoints.cli.running import serve_sandbox
 
     serve_sandbox(replicate_port, llm_port, supervised=supervised)

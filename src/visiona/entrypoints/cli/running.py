@@ -7,6 +7,7 @@ import secrets
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -59,35 +60,46 @@ def work_forever(*, supervised: bool) -> None:
     asyncio.run(run(build(settings, "worker")))
 
 
-def serve_sandbox(replicate_port: int, llm_port: int, *, supervised: bool) -> None:
-    from visiona.sandbox.llm import LlmSandboxConfig  # noqa: PLC0415 - only this process
-    from visiona.sandbox.llm import create_app as create_llm  # noqa: PLC0415 - only this process
-    from visiona.sandbox.replicate import ReplicateSandboxConfig  # noqa: PLC0415 - only this process
-    from visiona.sandbox.replicate import create_app as create_replicate  # noqa: PLC0415 - only this process
-
+def serve_sandbox(replicate_port: int | None, llm_port: int | None, *, supervised: bool) -> None:
     settings = _start(supervised=supervised)
-    replicate = create_replicate(
-        ReplicateSandboxConfig(
-            data_dir=settings.data_dir / "sandbox",
-            public_url=f"http://127.0.0.1:{replicate_port}",
-            token=settings.replicate_api_token or "",
-            webhook_secret=settings.replicate_webhook_secret or "",
-            training_seconds=settings.sandbox_training_seconds,
-            generation_seconds=settings.sandbox_generation_seconds,
-            environment=settings.environment,
-        )
-    )
-    llm = create_llm(
-        LlmSandboxConfig(
-            openai_key=settings.openai_api_key or secrets.token_hex(),
-            anthropic_key=settings.anthropic_api_key or secrets.token_hex(),
-            environment=settings.environment,
-        )
-    )
-    asyncio.run(_serve_together((replicate, replicate_port), (llm, llm_port)))
+    servers: list[tuple[object, int]] = []
+    if replicate_port is not None:
+        servers.append((_replicate_sandbox(settings, replicate_port), replicate_port))
+    if llm_port is not None:
+        servers.append((_llm_sandbox(settings), llm_port))
+    asyncio.run(_serve_together(servers))
 
 
-async def _serve_together(*apps: tuple[object, int]) -> None:
+def _replicate_sandbox(settings: Settings, port: int) -> object:
+    from visiona.sandbox.replicate import (  # noqa: PLC0415 - only this process
+        ReplicateSandboxConfig,
+        create_app,
+    )
+
+    config = ReplicateSandboxConfig(
+        data_dir=settings.data_dir / "sandbox",
+        public_url=f"http://127.0.0.1:{port}",
+        token=settings.replicate_api_token or "",
+        webhook_secret=settings.replicate_webhook_secret or "",
+        training_seconds=settings.sandbox_training_seconds,
+        generation_seconds=settings.sandbox_generation_seconds,
+        environment=settings.environment,
+    )
+    return create_app(config)
+
+
+def _llm_sandbox(settings: Settings) -> object:
+    from visiona.sandbox.llm import LlmSandboxConfig, create_app  # noqa: PLC0415 - only this process
+
+    config = LlmSandboxConfig(
+        openai_key=settings.openai_api_key or secrets.token_hex(),
+        anthropic_key=settings.anthropic_api_key or secrets.token_hex(),
+        environment=settings.environment,
+    )
+    return create_app(config)
+
+
+async def _serve_together(apps: Sequence[tuple[object, int]]) -> None:
     """Several small servers in one process; the first to end ends all."""
     servers = [
         uvicorn.Server(

@@ -100,17 +100,17 @@ def _check_usable(settings: Settings) -> None:
 def _run(settings: Settings, stop: _Stop) -> int:
     from visiona.bootstrap import prepare_database  # noqa: PLC0415 - after the first sign of life
 
-    environment, sandboxes = _environment(settings)
+    environment, sandbox = _environment(settings)
     processes = _Processes(environment)
     try:
-        if sandboxes:
-            processes.start("sandbox", *(str(port) for port in sandboxes))
+        if sandbox:
+            processes.start("sandbox", *sandbox)
         asyncio.run(prepare_database(settings))
         processes.start("serve")
         processes.start("worker")
         if not _wait_until_ready(settings, processes, stop):
             return 0 if stop.requested else 1
-        _greet(settings, sandbox=bool(sandboxes))
+        _greet(settings)
         while not stop.requested:
             processes.restart_dead()
             time.sleep(0.2)
@@ -163,32 +163,33 @@ class _Processes:
                 process.wait()
 
 
-def _environment(settings: Settings) -> tuple[dict[str, str], tuple[int, ...]]:
-    """What the children are told, and the ports of the sandbox if one is needed."""
+def _environment(settings: Settings) -> tuple[dict[str, str], list[str]]:
+    """What the children are told, and the arguments of the sandbox if one is needed."""
     values = {
         "VISIONA_SECRET_KEY": settings.secret_key,
         "VISIONA_DATABASE_URL": settings.database_url or "",
         "VISIONA_DATA_DIR": str(settings.data_dir.resolve()),
     }
-    needs_replicate = settings.replicate_api_token is None
-    needs_llm = not (settings.openai_api_key or settings.anthropic_api_key)
-    replicate_port, llm_port = _free_port(), _free_port()
-    if needs_replicate:
+    sandbox: list[str] = []
+    if settings.replicate_api_token is None:
+        port = _free_port()
+        sandbox += ["--replicate-port", str(port)]
         values |= {
             "VISIONA_REPLICATE_API_TOKEN": "r8_sandbox",
-            "VISIONA_REPLICATE_BASE_URL": f"http://127.0.0.1:{replicate_port}/v1",
-            "VISIONA_REPLICATE_DELIVERY_HOSTS": f"127.0.0.1:{replicate_port}",
+            "VISIONA_REPLICATE_BASE_URL": f"http://127.0.0.1:{port}/v1",
+            "VISIONA_REPLICATE_DELIVERY_HOSTS": f"127.0.0.1:{port}",
             "VISIONA_REPLICATE_WEBHOOK_SECRET": _sandbox_webhook_secret(settings),
         }
-    if needs_llm:
+    if not (settings.openai_api_key or settings.anthropic_api_key):
+        port = _free_port()
+        sandbox += ["--llm-port", str(port)]
         values |= {
             "VISIONA_OPENAI_API_KEY": "sk-sandbox",
-            "VISIONA_OPENAI_BASE_URL": f"http://127.0.0.1:{llm_port}/v1",
+            "VISIONA_OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1",
             "VISIONA_ANTHROPIC_API_KEY": "sk-ant-sandbox",
-            "VISIONA_ANTHROPIC_BASE_URL": f"http://127.0.0.1:{llm_port}",
+            "VISIONA_ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}",
         }
-    ports = (replicate_port, llm_port) if needs_replicate or needs_llm else ()
-    return {**os.environ, **values}, ports
+    return {**os.environ, **values}, sandbox
 
 
 def _sandbox_webhook_secret(settings: Settings) -> str:
@@ -217,13 +218,18 @@ def _wait_until_ready(settings: Settings, processes: _Processes, stop: _Stop) ->
     return False
 
 
-def _greet(settings: Settings, *, sandbox: bool) -> None:
+def _greet(settings: Settings) -> None:
     console.print(f"\n  [bold]Visiona[/bold] is ready at [bold]{settings.origin}[/bold]")
-    if sandbox:
-        console.print(
-            "  Sandbox mode: trainings, images and rewritten prompts are simulated on this machine.\n"
-            "  Set VISIONA_REPLICATE_API_TOKEN (and an OpenAI or Anthropic key) for the real ones."
-        )
+    missing = {
+        "trainings and images": ("VISIONA_REPLICATE_API_TOKEN", settings.replicate_api_token),
+        "rewritten prompts": (
+            "VISIONA_OPENAI_API_KEY or VISIONA_ANTHROPIC_API_KEY",
+            settings.openai_api_key or settings.anthropic_api_key,
+        ),
+    }
+    for what, (setting, value) in missing.items():
+        if value is None:
+            console.print(f"  Sandbox: {what} are simulated on this machine; set {setting} for real ones.")
     console.print(f"  Your data: {_shown(settings.data_dir)}    Stop with Ctrl-C.\n")
 
 

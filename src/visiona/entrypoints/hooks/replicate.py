@@ -4,8 +4,8 @@ from typing import Any
 
 from litestar import Request, post
 
-from visiona.bootstrap import REPLICATE_WEBHOOK_PATH, App
-from visiona.entrypoints.api.security import SIGNED
+from visiona.bootstrap import REPLICATE_WEBHOOK_PATH
+from visiona.entrypoints.api.security import SIGNED, TheApp
 
 # A finished training's body carries its logs.
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -18,7 +18,7 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
     request_max_body_size=MAX_BODY_BYTES,
     include_in_schema=False,
 )
-async def replicate_webhook(app: App, request: Request[Any, Any, Any]) -> None:
+async def replicate_webhook(app: TheApp, request: Request[Any, Any, Any]) -> None:
     """204 once the message is stored with its job; 401 for a wrong signature."""
     body = await request.body()
     receipt = await app.read_replicate_webhook(request.headers, body, dict(request.query_params))

@@ -11,7 +11,7 @@ from litestar import Request, Response, get, post
 from litestar.enums import RequestEncodingType
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
-from litestar.params import Body
+from litestar.params import Body, FromQuery
 from litestar.response import Redirect
 from litestar.router import Router
 from litestar.static_files import (
@@ -30,6 +30,7 @@ from visiona.entrypoints.api.security import (
     PUBLIC,
     VISITOR,
     LogInFirst,
+    TheApp,
     actor_for,
     actor_of,
     check_origin,
@@ -45,7 +46,7 @@ from visiona.entrypoints.api.views import (
     photo_page,
     run_page,
 )
-from visiona.entrypoints.web.rendering import Pages, StaticTree
+from visiona.entrypoints.web.rendering import Pages, Simulated, StaticTree
 from visiona.gallery.model import Order, Query
 from visiona.generations.model import PROMPT_MAX
 from visiona.photos.model import MAX_FILE_BYTES, MAX_FILES_PER_REQUEST
@@ -80,7 +81,7 @@ FormBody = Annotated[AccountForm, Body(media_type=RequestEncodingType.URL_ENCODE
 
 
 @get("/", auth=VISITOR)
-async def landing(app: App, request: AnyRequest) -> Response[str]:
+async def landing(app: TheApp, request: AnyRequest) -> Response[str]:
     teaser = [
         {"id": plan.name, "title": plan.title, "images": plan.images, "clones": plan.clones, "price": price}
         for plan, price in zip(plans().values(), ("Free", None), strict=False)
@@ -89,12 +90,12 @@ async def landing(app: App, request: AnyRequest) -> Response[str]:
 
 
 @get("/signup", auth=VISITOR)
-async def sign_up_page(request: AnyRequest, next: str = "") -> Response[str] | Redirect:  # noqa: A002 - the query's name
+async def sign_up_page(request: AnyRequest, next: FromQuery[str] = "") -> Response[str] | Redirect:  # noqa: A002 - the query's name
     return _account_page(request, "signup.html.j2", AccountForm(next=next))
 
 
 @post("/signup", auth=PUBLIC, status_code=303)
-async def sign_up(app: App, request: AnyRequest, data: FormBody) -> Response[str] | Redirect:
+async def sign_up(app: TheApp, request: AnyRequest, data: FormBody) -> Response[str] | Redirect:
     check_origin(request)
     try:
         signed_in = await app.accounts.sign_up(data.email, data.password, client_of(request))
@@ -104,12 +105,12 @@ async def sign_up(app: App, request: AnyRequest, data: FormBody) -> Response[str
 
 
 @get("/login", auth=VISITOR)
-async def log_in_page(request: AnyRequest, next: str = "") -> Response[str] | Redirect:  # noqa: A002 - the query's name
+async def log_in_page(request: AnyRequest, next: FromQuery[str] = "") -> Response[str] | Redirect:  # noqa: A002 - the query's name
     return _account_page(request, "login.html.j2", AccountForm(next=next))
 
 
 @post("/login", auth=PUBLIC, status_code=303)
-async def log_in(app: App, request: AnyRequest, data: FormBody) -> Response[str] | Redirect:
+async def log_in(app: TheApp, request: AnyRequest, data: FormBody) -> Response[str] | Redirect:
     check_origin(request)
     try:
         signed_in = await app.accounts.log_in(data.email, data.password, client_of(request))
@@ -119,7 +120,7 @@ async def log_in(app: App, request: AnyRequest, data: FormBody) -> Response[str]
 
 
 @post("/logout", auth=VISITOR, status_code=303)
-async def log_out(app: App, request: AnyRequest) -> Redirect:
+async def log_out(app: TheApp, request: AnyRequest) -> Redirect:
     session = visitor_of(request)
     if session is not None:
         await app.accounts.log_out(session)
@@ -127,7 +128,7 @@ async def log_out(app: App, request: AnyRequest) -> Redirect:
 
 
 @get("/studio", auth=PAGE)
-async def studio(app: App, request: AnyRequest) -> Response[str]:
+async def studio(app: TheApp, request: AnyRequest) -> Response[str]:
     actor = actor_of(request)
     runs = await run_page(app, await app.generations.page(actor, RUNS_PAGE), RUNS_PAGE)
     photos = await photo_page(app, await app.photos.page(actor, PHOTOS_KEPT), PHOTOS_KEPT)
@@ -146,11 +147,11 @@ async def studio(app: App, request: AnyRequest) -> Response[str]:
 
 @get("/gallery", auth=PAGE)
 async def gallery(
-    app: App,
+    app: TheApp,
     request: AnyRequest,
-    order: Order = "newest",
-    model_id: str = "",
-    cursor: str = "",
+    order: FromQuery[Order] = "newest",
+    model_id: FromQuery[str] = "",
+    cursor: FromQuery[str] = "",
 ) -> Response[str]:
     actor = actor_of(request)
     clone = _row_id(model_id)
@@ -170,7 +171,7 @@ async def gallery(
 
 
 @get("/account", auth=PAGE)
-async def account(app: App, request: AnyRequest) -> Response[str]:
+async def account(app: TheApp, request: AnyRequest) -> Response[str]:
     return await _page(app, request, "account.html.j2")
 
 
@@ -313,7 +314,11 @@ def create_pages(app: App) -> tuple[Pages, Router, Router]:
         cache_control=None,
         after_request=_keep,
     )
-    renderer = Pages(static=static, clock=app.clock, sandbox=app.settings.sandbox)
+    renderer = Pages(
+        static=static,
+        clock=app.clock,
+        sandbox=Simulated(app.settings.images_simulated, app.settings.prompts_simulated),
+    )
     return renderer, pages, files
 
 

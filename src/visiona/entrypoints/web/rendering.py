@@ -50,10 +50,18 @@ class Flash:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """What the local sandbox stands in for; the pages say so."""
+
+    images: bool = False
+    prompts: bool = False
+
+
 class Pages:
     """Renders templates by name. What each needs is written at its top; a missing name raises."""
 
-    def __init__(self, *, static: StaticTree, clock: Clock, sandbox: bool) -> None:
+    def __init__(self, *, static: StaticTree, clock: Clock, sandbox: Simulated) -> None:
         self._clock = clock
         # Caller's values are escaped everywhere: every template is HTML.
         self._environment = Environment(
