@@ -83,10 +83,8 @@ def test_documented_defaults_are_the_defaults() -> None:
 def test_every_other_variable_is_documented() -> None:
     around = [row[0] for row in rows(section("settings.md", AROUND_VISIONA))]
     assert set(around) >= settings._OTHER_VARIABLES
-    used = " ".join(path.read_text() for path in (ROOT / "scripts").iterdir())
-    assert {name for name in around if name not in settings._OTHER_VARIABLES} == set(
-        re.findall(r"VISIONA_[A-Z_]+", used)
-    ) - set(documented_settings())
+    used = " ".join(path.read_text() for path in (ROOT / "scripts").iterdir() if path.is_file())
+    assert set(around) >= set(re.findall(r"VISIONA_[A-Z_]+", used)) - set(documented_settings())
 
 
 @each_document
