@@ -182,17 +182,24 @@ async def test_a_reservation_covers_one_piece_of_work(
         await _execute(database, carol, RUN, outputs=2, times=2)
 
 
-async def test_a_reservation_covers_one_of_many_at_once(
-    database: Database, owner: Connection, carol: Person
-) -> None:
+async def test_a_reservation_covers_one_of_two_at_once(database: Database, carol: Person) -> None:
+    """The second waits until it is certain what became of the first."""
     await _execute(database, carol, RESERVE, resource="images", amount=4)
-    tries = [_execute(database, carol, RUN, outputs=4, times=1) for _ in range(8)]
-    answers = await asyncio.gather(*tries, return_exceptions=True)
-    assert [answer for answer in answers if not isinstance(answer, InsufficientPrivilege)] == [1]
-    cursor = await owner.execute(
-        "select count(*) from runs where user_id = %s and finished_at is null", [carol.id]
-    )
-    assert await cursor.fetchone() == (1,)
+    inserted = asyncio.Event()
+
+    async def first() -> None:
+        async with database.transaction(carol.actor) as connection:
+            await connection.execute(RUN, {**carol.rows, "outputs": 4, "times": 1})
+            inserted.set()
+            await asyncio.sleep(0.2)
+
+    async def second() -> int:
+        await inserted.wait()
+        return await _execute(database, carol, RUN, outputs=4, times=1)
+
+    answers = await asyncio.gather(first(), second(), return_exceptions=True)
+    assert answers[0] is None
+    assert isinstance(answers[1], InsufficientPrivilege)
 
 
 async def test_no_training_without_a_reservation(database: Database, carol: Person) -> None:
