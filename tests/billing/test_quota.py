@@ -321,8 +321,8 @@ async def test_an_application_whose_clock_is_wrong_opens_no_period(
     database: Database, clock: FixedClock, service: BillingService, person: UserActor, days: int
 ) -> None:
     clock.instant += timedelta(days=days)
-    async with database.transaction(person) as connection:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        async with database.transaction(person) as connection:
             await service.reserve(connection, person.user_id, Resource.IMAGES, 1)
 
 

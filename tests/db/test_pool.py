@@ -1,6 +1,7 @@
 """`Database.transaction`: the identity, the nesting, the database that is away, and law 3."""
 
 import asyncio
+import contextlib
 import tempfile
 
 import httpx
@@ -12,7 +13,13 @@ from visiona.adapters.http import make_http_client
 from visiona.core.errors import Unavailable
 from visiona.core.guard import TransactionOpenError, in_transaction
 from visiona.db.actor import Actor, Anonymous, SystemActor, UserActor
-from visiona.db.pool import Database, NestedTransactionError, fetch_value
+from visiona.db.pool import (
+    CHECK_AFTER_IDLE_S,
+    Database,
+    NestedTransactionError,
+    SwallowedErrorError,
+    fetch_value,
+)
 
 WHO = "select visiona.uid(), visiona.is_system(), visiona.claims() ->> 'sub'"
 
@@ -145,8 +152,30 @@ async def test_a_connection_lost_while_idle_is_not_noticed(
         async with database._pool.connection() as connection:
             pass
         await _end(owner, connection)
+        await asyncio.sleep(CHECK_AFTER_IDLE_S + 0.1)
         async with database.transaction(Anonymous()) as fresh:
             assert await fetch_value(fresh, "select 1", []) == 1
+
+
+async def test_a_connection_lost_between_two_requests_costs_one_of_them(
+    open_database: OpenDatabase, owner: psycopg.AsyncConnection
+) -> None:
+    async with open_database(max_size=1) as database:
+        async with database.transaction(Anonymous()) as connection:
+            pass
+        await _end(owner, connection)
+        with pytest.raises(Unavailable):
+            async with database.transaction(Anonymous()):
+                pass
+        async with database.transaction(Anonymous()) as fresh:
+            assert await fetch_value(fresh, "select 1", []) == 1
+
+
+async def test_an_error_that_was_caught_inside_a_transaction_is_no_success(database: Database) -> None:
+    with pytest.raises(SwallowedErrorError):
+        async with database.transaction(Anonymous()) as connection:
+            with contextlib.suppress(psycopg.errors.DivisionByZero):
+                await connection.execute("select 1 / 0")
 
 
 async def _end(owner: psycopg.AsyncConnection, connection: psycopg.AsyncConnection) -> None:

@@ -8,6 +8,7 @@ import json
 import re
 import unicodedata
 import uuid
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -35,6 +36,7 @@ ALGORITHM = "EdDSA"
 CLOCK_LEEWAY_S = 5
 # Ours have about 500; what is longer is not worth parsing.
 TOKEN_MAX_LENGTH = 1024
+VERIFIED_TOKENS_KEPT = 10_000
 
 # The most used passwords among those that are long enough to pass otherwise.
 COMMON_PASSWORDS = frozenset(
@@ -287,6 +289,8 @@ class TokenKeys:
         if not self._keys:
             raise ValueError("At least one signing key is needed.")
         self._signing_kid = next(iter(self._keys))
+        # By the hash of the token: what it says, and when it ends.
+        self._verified: OrderedDict[bytes, tuple[TokenClaims, float]] = OrderedDict()
 
     def issue(self, session: Session, now: datetime, ttl_s: int) -> str:
         claims: dict[str, Any] = {
@@ -303,13 +307,25 @@ class TokenKeys:
         return jwt.encode(claims, key, algorithm=ALGORITHM, headers={"kid": self._signing_kid})
 
     def verify(self, token: str, now: datetime) -> TokenClaims:
-        """Raises `Unauthenticated` (`invalid_token`) for what was not issued here or is not valid now."""
+        """Raises `Unauthenticated` (`invalid_token`) for what was not issued here or is not valid now.
+
+        A signature costs more to check than all else in a request, so that of a token in use is
+        checked once. Its times are compared every time.
+        """
+        digest = hashlib.sha256(token.encode(errors="replace")).digest()
+        known = self._verified.get(digest)
+        if known is not None and now.timestamp() < known[1]:
+            return known[0]
         try:
-            return self._verify(token, now.timestamp())
+            claims, end = self._verify(token, now.timestamp())
         except (jwt.PyJWTError, ValueError) as error:
             raise Unauthenticated("invalid_token", "This access token is not valid. Log in again.") from error
+        self._verified[digest] = claims, end
+        if len(self._verified) > VERIFIED_TOKENS_KEPT:
+            self._verified.popitem(last=False)
+        return claims
 
-    def _verify(self, token: str, now: float) -> TokenClaims:
+    def _verify(self, token: str, now: float) -> tuple[TokenClaims, float]:
         if len(token) > TOKEN_MAX_LENGTH:
             raise ValueError("too long")
         key = self._keys.get(str(jwt.get_unverified_header(token).get("kid")))
@@ -326,7 +342,7 @@ class TokenKeys:
         issued, start, end = (_instant(claims[name]) for name in ("iat", "nbf", "exp"))
         if max(issued, start) > now + CLOCK_LEEWAY_S or end <= now - CLOCK_LEEWAY_S:
             raise ValueError("not valid now")
-        return TokenClaims(str(claims["sub"]), uuid.UUID(str(claims["sid"])))
+        return TokenClaims(str(claims["sub"]), uuid.UUID(str(claims["sid"]))), end
 
     def jwks(self) -> dict[str, Any]:
         """The public keys as a JSON Web Key Set (RFC 7517), the signing one first."""

@@ -115,7 +115,7 @@ class AccountService:
         Raises `Unauthenticated` (`invalid_token`, `session_expired`) or `Forbidden` (`account_suspended`).
         """
         claims = self._tokens.verify(token, self._clock.now())
-        async with self._database.transaction(Anonymous()) as connection:
+        async with self._database.anonymous() as connection:
             stored = await store.find_session(connection, session_id=claims.session_id)
         session = _usable(stored)
         if session.subject != claims.subject:
@@ -127,7 +127,7 @@ class AccountService:
 
         Raises `Unauthenticated` (`session_expired`) or `Forbidden` (`account_suspended`).
         """
-        async with self._database.transaction(Anonymous()) as connection:
+        async with self._database.anonymous() as connection:
             stored = await store.find_session(connection, secret_hash=secret_hash(secret))
         return _usable(stored)
 

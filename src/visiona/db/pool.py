@@ -2,13 +2,17 @@
 
 import json
 import logging
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString
 
+import msgspec
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
+from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from visiona.core.errors import Unavailable
@@ -17,11 +21,17 @@ from visiona.db.actor import Actor
 
 Connection = AsyncConnection[TupleRow]
 
+CHECK_AFTER_IDLE_S = 1.0
+
 logger = logging.getLogger(__name__)
 
 
 class NestedTransactionError(RuntimeError):
     """A second transaction was opened inside one: a programming error that can deadlock the pool."""
+
+
+class SwallowedErrorError(RuntimeError):
+    """A database error was caught inside a transaction, which cannot be committed any more."""
 
 
 class Database:
@@ -33,14 +43,16 @@ class Database:
 
     def __init__(self, url: str, *, max_size: int = 10, pooler: bool = False) -> None:
         self.url = url
-        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+        self._pool: AsyncConnectionPool[_PooledConnection] = AsyncConnectionPool(
             url,
             min_size=1,
             max_size=max_size,
             timeout=5.0,
             open=False,
+            connection_class=_PooledConnection,
             kwargs={"autocommit": True, "prepare_threshold": None if pooler else 5},
-            check=AsyncConnectionPool.check_connection,
+            configure=_configure,
+            check=_check,
         )
 
     async def open(self) -> None:
@@ -50,6 +62,16 @@ class Database:
         await self._pool.close()
 
     @asynccontextmanager
+    async def anonymous(self) -> AsyncGenerator[Connection]:
+        """A connection without transaction or identity, for single statements that need neither: calls
+        of the functions that answer for one key. It sees no rows.
+
+        Raises `Unavailable` (`database_unavailable`) as `transaction` does.
+        """
+        async with _reachable(), self._pool.connection() as connection:
+            yield connection
+
+    @asynccontextmanager
     async def transaction(self, actor: Actor) -> AsyncGenerator[Connection]:
         """Commit on leaving, roll back on an error. The identity lives exactly as long.
 
@@ -57,22 +79,58 @@ class Database:
         """
         if in_transaction():
             raise NestedTransactionError("a transaction is already open in this task")
-        try:
-            async with self._pool.connection() as connection:
-                with transaction_marker():
-                    async with connection.transaction():
-                        await connection.execute(
-                            "select set_config('request.jwt.claims', %s, true)",
-                            [json.dumps(actor.claims())],
-                        )
-                        yield connection
-        except psycopg.errors.ProgramLimitExceeded:  # ours to mend, though the driver calls it operational
-            raise
-        except (PoolTimeout, psycopg.OperationalError) as error:
-            logger.warning("a transaction failed for want of the database: %s", error)
-            raise Unavailable(
-                "database_unavailable", "Visiona cannot reach its database. Try again shortly."
-            ) from error
+        async with _reachable(), self._pool.connection() as connection:
+            with transaction_marker():
+                async with _begun(connection, actor):
+                    yield connection
+
+
+class _PooledConnection(AsyncConnection[TupleRow]):
+    """Remembers when it was last known to work."""
+
+    used_at = 0.0
+
+
+async def _configure(connection: _PooledConnection) -> None:
+    set_json_loads(msgspec.json.decode, connection)
+
+
+async def _check(connection: _PooledConnection) -> None:
+    """Before a connection is lent: one that has idled may be dead, since servers restart."""
+    now = time.monotonic()
+    if now - connection.used_at > CHECK_AFTER_IDLE_S:
+        await AsyncConnectionPool.check_connection(connection)
+    connection.used_at = now
+
+
+@asynccontextmanager
+async def _begun(connection: Connection, actor: Actor) -> AsyncGenerator[None]:
+    """BEGIN and the identity in one message, then COMMIT, or ROLLBACK after an error."""
+    claims = sql.Literal(json.dumps(actor.claims()))
+    begin = sql.SQL('begin; set local "request.jwt.claims" = {}').format(claims)
+    await connection.execute(begin, prepare=False)
+    try:
+        yield
+    except BaseException:
+        await connection.rollback()
+        raise
+    if connection.info.transaction_status is TransactionStatus.INERROR:
+        await connection.rollback()
+        raise SwallowedErrorError("a statement failed, and the transaction went on")
+    await connection.commit()
+
+
+@asynccontextmanager
+async def _reachable() -> AsyncGenerator[None]:
+    try:
+        yield
+    except psycopg.errors.ProgramLimitExceeded:  # ours to mend, though the driver calls it operational
+        raise
+    except (PoolTimeout, psycopg.OperationalError) as error:
+        logger.warning("a transaction failed for want of the database: %s", error)
+        raise Unavailable(
+            "database_unavailable", "Visiona cannot reach its database. Try again shortly."
+        ) from error
 
 
 async def fetch_value(
