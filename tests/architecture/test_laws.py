@@ -99,8 +99,8 @@ def services_open_transactions(module: Module) -> Iterator[Finding]:
     if _is_service(module) or module.path.startswith("db/") or module.path in TRANSACTIONS_ELSEWHERE:
         return
     for node in ast.walk(module.tree):
-        if isinstance(node, ast.Call) and _called(node) == "transaction":
-            yield node.lineno, "opens a transaction"
+        if isinstance(node, ast.Call) and _called(node) in {"transaction", "anonymous"}:
+            yield node.lineno, f"opens a connection by {_called(node)}()"
 
 
 def stores_are_their_rooms_own(module: Module) -> Iterator[Finding]:
@@ -239,6 +239,7 @@ BAD = [
     (sql_lives_in_stores, "sandbox/store.py", "connection.execute('x')"),
     (services_open_transactions, "photos/jobs.py", "async with database.transaction(actor): pass"),
     (services_open_transactions, "photos/store.py", "async with connection.transaction(): pass"),
+    (services_open_transactions, "entrypoints/api/auth.py", "async with database.anonymous(): pass"),
     (services_open_transactions, "sandbox/replicate/service.py", "database.transaction(actor)"),
     (stores_are_their_rooms_own, "photos/jobs.py", "from visiona.photos import store"),
     (stores_are_their_rooms_own, "gallery/service.py", "from visiona.generations.store import page"),
