@@ -34,6 +34,7 @@ from visiona.photos import service as photos
 from visiona.photos.model import Photo
 from visiona.ports.errors import (
     OutcomeUnknown,
+    ProviderError,
     ProviderNotFound,
     ProviderRejected,
     ProviderUnavailable,
@@ -273,18 +274,22 @@ class CloneService:
             training = await store.training(connection, user_id, model_id)
         if training is None or training.state.terminal:
             return
-        if training.provider_id is None:
-            await self._apply_unsubmitted(actor, training)
-            return
         try:
-            report = await self._look(training, training.provider_id)
-            await self._apply_report(actor, training, report)
+            if training.provider_id is None:
+                await self._apply_unsubmitted(actor, training)
+            else:
+                report = await self._look(training, training.provider_id)
+                await self._apply_report(actor, training, report)
         except ProviderNotFound:
             await self._fail(actor, model_id, model.LOST)
-        except (ProviderUnavailable, ProviderRejected, OutcomeUnknown) as error:
-            if self._overdue(training):
-                await self._fail(actor, model_id, model.TIMED_OUT)
-            raise RetryLater(str(error)) from error
+        except Exception as error:
+            if not self._overdue(training):
+                if isinstance(error, ProviderError):
+                    raise RetryLater(str(error)) from error
+                raise
+            # Past its time a training ends, whatever stands in the way, or its quota would never be settled.
+            logger.exception("the training of model %s is given up", model_id)
+            await self._fail(actor, model_id, model.TIMED_OUT)
 
     async def _apply_unsubmitted(self, actor: UserActor, training: Training) -> None:
         if self._overdue(training):

@@ -1,5 +1,6 @@
 """A run, its inputs and its images. Pure."""
 
+import json
 import re
 import secrets
 from collections.abc import Mapping
@@ -136,6 +137,7 @@ def resolve_inputs(schemas: Mapping[str, Any], given: Mapping[str, Any], num_out
     errors += _schema_errors(schemas, {n: v for n, v in inputs.items() if n in properties})
     if "width" in inputs or "height" in inputs:
         errors += _size_errors(inputs)
+    errors += _unstorable(inputs)
     if errors:
         raise Invalid("invalid_input", "Some inputs cannot be used.", errors=errors)
     inputs.setdefault("seed", secrets.randbelow(SEED_MAX))
@@ -152,6 +154,19 @@ def _schema_errors(schemas: Mapping[str, Any], inputs: Mapping[str, Any]) -> lis
         FieldError(".".join(str(part) for part in error.absolute_path), "out_of_range", f"{error.message}.")
         for error in found
     ]
+
+
+def _unstorable(inputs: Mapping[str, Any]) -> list[FieldError]:
+    """What the schema may allow and an image's row cannot hold: found out now, not once it is paid for."""
+    errors = [
+        FieldError(name, "invalid_characters", "The text holds characters that are not text.")
+        for name, value in inputs.items()
+        if "\\u0000" in json.dumps(value)
+    ]
+    seed = inputs.get("seed", 0)
+    if isinstance(seed, int | float) and not 0 <= seed <= SEED_MAX:
+        errors.append(FieldError("seed", "out_of_range", f"Use a whole number from 0 to {SEED_MAX}."))
+    return errors
 
 
 def _size_errors(inputs: Mapping[str, Any]) -> list[FieldError]:

@@ -34,6 +34,7 @@ from visiona.objects.service import ObjectService
 from visiona.ports.enhancer import EnhancementRequest, Enhancer
 from visiona.ports.errors import (
     OutcomeUnknown,
+    ProviderError,
     ProviderNotFound,
     ProviderRejected,
     ProviderUnavailable,
@@ -277,10 +278,14 @@ class GenerationService:
                 await self._apply_report(actor, run, await self._look(run, run.provider_id))
         except ProviderNotFound:
             await self._fail(actor, run_id, model.LOST)
-        except (ProviderUnavailable, ProviderRejected, OutcomeUnknown) as error:
-            if self._overdue(run):
-                await self._fail(actor, run_id, model.TIMED_OUT)
-            raise RetryLater(str(error)) from error
+        except Exception as error:
+            if not self._overdue(run):
+                if isinstance(error, ProviderError):
+                    raise RetryLater(str(error)) from error
+                raise
+            # Past its time a run ends, whatever stands in the way, or its quota would never be settled.
+            logger.exception("run %s is given up", run_id)
+            await self._fail(actor, run_id, model.TIMED_OUT)
 
     async def _apply_unsubmitted(self, actor: UserActor, run: Run) -> None:
         if self._overdue(run):
