@@ -33,6 +33,7 @@ async def person(make_user: MakeUser) -> UserActor:
     ("actor", "seen"),
     [
         (UserActor(7, "user_x"), (7, False, "user_x")),
+        (UserActor(7, "o'x\\'; commit; --$$%s"), (7, False, "o'x\\'; commit; --$$%s")),
         (SystemActor("sweep"), (None, True, "system:sweep")),
         (Anonymous(), (None, False, None)),
     ],
