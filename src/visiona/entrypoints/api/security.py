@@ -6,6 +6,7 @@ declares nothing is refused. Pages add two: `auth=PAGE` sends visitors to the lo
 `auth=VISITOR` takes anybody, but knows who is signed in.
 """
 
+import re
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from visiona.accounts.model import ClientInfo, Session, SignedIn
 from visiona.bootstrap import App
 from visiona.core.errors import Forbidden, Unauthenticated
 from visiona.db.actor import UserActor
+from visiona.settings import LOOPBACK_HOSTS
 
 Auth = Literal["user", "public", "signed", "page", "visitor"]
 USER: Auth = "user"
@@ -28,6 +30,7 @@ PAGE: Auth = "page"
 VISITOR: Auth = "visitor"
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 _SESSION_STATE = "visiona_session"
 
 TheApp = NamedDependency[App]
@@ -64,6 +67,8 @@ async def guard(connection: AnyConnection, handler: BaseRouteHandler) -> None:
     auth: Auth | None = handler.opt.get("auth")
     if auth is None and connection.scope.get("method") != "OPTIONS":
         raise Forbidden("undeclared_route", "This address is closed.")
+    if auth == PUBLIC:
+        refuse_foreign_page(connection)
     if auth in {None, PUBLIC, SIGNED}:
         return
     try:
@@ -95,13 +100,30 @@ def check_origin(connection: AnyConnection) -> None:
     method = connection.scope.get("method", "GET")
     if method in _SAFE_METHODS:
         return
+    if not _comes_from_own_page(connection):
+        raise _origin_mismatch()
+
+
+def refuse_foreign_page(connection: AnyConnection) -> None:
+    """Another site's page must not sign a browser in either, least of all as somebody else: what
+    its owner uploads next would be that somebody's. Programs name no origin and pass.
+    """
+    if connection.scope.get("method", "GET") in _SAFE_METHODS:
+        return
+    named = {"origin", "sec-fetch-site"} & set(connection.headers.keys())
+    if named and not _comes_from_own_page(connection):
+        raise _origin_mismatch()
+
+
+def _comes_from_own_page(connection: AnyConnection) -> bool:
     origin = connection.headers.get("origin")
     if origin is not None:
-        same = origin in {app_of(connection).settings.origin, _host_origin(connection)}
-    else:
-        same = connection.headers.get("sec-fetch-site") == "same-origin"
-    if not same:
-        raise Forbidden("origin_mismatch", "This request did not come from Visiona's own pages.")
+        return origin in {app_of(connection).settings.origin, _host_origin(connection)}
+    return connection.headers.get("sec-fetch-site") == "same-origin"
+
+
+def _origin_mismatch() -> Forbidden:
+    return Forbidden("origin_mismatch", "This request did not come from Visiona's own pages.")
 
 
 def _host_origin(connection: AnyConnection) -> str | None:
@@ -109,9 +131,8 @@ def _host_origin(connection: AnyConnection) -> str | None:
     127.0.0.1 and localhost are the same machine; elsewhere the configured origin is the only one.
     """
     host = connection.headers.get("host", "")
-    loopback = urlsplit(f"//{host}").hostname in {"127.0.0.1", "localhost", "::1"}
-    configured = urlsplit(app_of(connection).settings.origin).hostname in {"127.0.0.1", "localhost", "::1"}
-    return f"http://{host}" if loopback and configured else None
+    configured = urlsplit(app_of(connection).settings.origin).hostname in LOOPBACK_HOSTS
+    return f"http://{host}" if configured and _LOOPBACK.fullmatch(host) else None
 
 
 def session_of(request: Request[Any, Any, Any]) -> Session:
