@@ -139,6 +139,8 @@ def _text_problem(parameter: _Parameter, value: Any) -> str | None:
         return None if value in parameter.choices else f"Use one of: {'; '.join(parameter.choices)}."
     if not isinstance(value, str) or not 1 <= len(value) <= parameter.high:
         return f"Use a text of 1 to {parameter.high:g} characters."
+    if "\x00" in value:
+        return "The text holds characters that are not text."
     return None
 
 

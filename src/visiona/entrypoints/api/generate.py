@@ -55,12 +55,12 @@ async def generate(
     """202 with the run; with `Prefer: wait=N`, 200 once it has finished inside N seconds."""
     body = _read(data)
     actor = actor_of(request)
-    key = idempotency_key and IdempotencyKey(idempotency_key, "generate", data)
+    key = None if idempotency_key is None else IdempotencyKey(idempotency_key, "generate", data)
     inputs = {name: value for name, value in data.items() if name not in _OWN_FIELDS}
     wanted = RunRequest(body.model_id, body.prompt, body.enhance, body.num_outputs, inputs)
     wait_s = _preferred_wait(request.headers.get("prefer", ""))
     async with app.events.subscribe(actor.user_id) as queue:
-        run = await app.generations.start(actor, wanted, key or None)
+        run = await app.generations.start(actor, wanted, key)
         run, images = await _finished_within(app, actor, run.id, queue, wait_s)
     view = await run_view(app, run, images)
     if wait_s is None:
@@ -92,7 +92,8 @@ def _preferred_wait(header: str) -> float | None:
         name, _, value = preference.strip().partition("=")
         if name.strip().lower() == "wait":
             seconds = value.strip().strip('"')
-            return min(WAIT_MAX_S, float(seconds)) if seconds.isdigit() else WAIT_MAX_S
+            readable = seconds.isascii() and seconds.isdecimal()
+            return min(WAIT_MAX_S, float(seconds)) if readable else WAIT_MAX_S
     return None
 
 
@@ -113,9 +114,11 @@ async def _finished_within(
 
 
 async def _next_event(queue: asyncio.Queue[Event], run_id: int) -> None:
-    """Return when this run may have changed."""
+    """Return when this run may have changed. `TimeoutError` when this process ends: nobody waits then."""
     while True:
         event = await queue.get()
+        if event.topic == "closing":
+            raise TimeoutError
         if event.topic == "resync" or (event.topic == "run" and event.id == run_id):
             return
 

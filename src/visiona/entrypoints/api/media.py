@@ -12,7 +12,7 @@ from visiona.core.errors import NotFound
 from visiona.entrypoints.api.security import SIGNED, TheApp
 from visiona.objects.model import content_type_of
 
-_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+_RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{0,18})")
 
 
 @get("/media/{key:path}", auth=SIGNED, include_in_schema=False)

@@ -28,11 +28,13 @@ class TrainBody(msgspec.Struct, forbid_unknown_fields=True):
 async def train(
     app: TheApp, request: AnyRequest, data: JSONBody[TrainBody], idempotency_key: IdempotencyHeader = None
 ) -> ModelView:
-    key = idempotency_key and IdempotencyKey(idempotency_key, "train", msgspec.to_builtins(data))
-    photo_ids = None if data.photo_ids is None else list(dict.fromkeys(data.photo_ids))
-    clone = await app.clones.start(
-        actor_of(request), data.trigger_word, photo_ids, data.parameters, key or None
+    key = (
+        None
+        if idempotency_key is None
+        else IdempotencyKey(idempotency_key, "train", msgspec.to_builtins(data))
     )
+    photo_ids = None if data.photo_ids is None else list(dict.fromkeys(data.photo_ids))
+    clone = await app.clones.start(actor_of(request), data.trigger_word, photo_ids, data.parameters, key)
     return model_view(clone)
 
 

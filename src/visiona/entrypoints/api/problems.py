@@ -120,7 +120,7 @@ def on_http_exception(_: Request[Any, Any, Any], error: HTTPException) -> Respon
     return respond(status, code, detail, headers=headers)
 
 
-def on_deep_nesting(_: Request[Any, Any, Any], __: RecursionError) -> Response[bytes]:
+def on_unreadable(_: Request[Any, Any, Any], __: RecursionError | UnicodeDecodeError) -> Response[bytes]:
     return respond(400, *_FRAMEWORK_CODES[400])
 
 
@@ -148,7 +148,8 @@ HANDLERS: dict[int | type[Exception], Any] = {
     ValidationException: on_validation_error,
     HTTPException: on_http_exception,
     ObjectMissing: on_object_missing,
-    RecursionError: on_deep_nesting,
+    RecursionError: on_unreadable,  # nested deeper than any reader goes
+    UnicodeDecodeError: on_unreadable,
     ProviderError: on_provider_error,
     Exception: on_unexpected,
 }

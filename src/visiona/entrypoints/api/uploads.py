@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from litestar import Request
-from multipart import MultipartSegment, ParserError, PushMultipartParser
+from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from visiona.core.errors import FieldError, Invalid, TooLarge
 
@@ -84,7 +84,7 @@ async def receive_files(
     receiver = _Receiver(folder, field, max_files, max_file_bytes)
     try:
         await _parse(request, PushMultipartParser(boundary, strict=True), receiver)
-    except (ParserError, UnicodeDecodeError) as error:
+    except (MultipartError, UnicodeDecodeError) as error:
         raise Invalid("invalid_upload", "The upload is broken or incomplete. Send it again.") from error
     finally:
         receiver.end()
