@@ -37,7 +37,7 @@ from visiona.core.errors import Invalid, Unauthenticated, Unavailable
 from visiona.db.actor import Anonymous
 from visiona.db.events import EventHub
 from visiona.db.jobs import Job
-from visiona.db.migrate import migrate, pending
+from visiona.db.migrate import MigrationError, migrate, pending
 from visiona.db.pool import Database
 from visiona.db.roles import (
     APP_ROLE,
@@ -177,16 +177,22 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
 
 
 async def prepare_database(settings: Settings) -> list[str]:
-    """Roles, migrations and plans, as the database's owner; answers what was applied."""
+    """Roles, migrations and plans, as the database's owner; answers what was applied.
+
+    Raises `SettingsError` when the database cannot be reached or brought to this release.
+    """
     if settings.database_url is None:
         raise SettingsError("VISIONA_DATABASE_URL is missing: the URL of the database's owner.")
     passwords = RolePasswords(
         app=password_in(app_database_url(settings)), worker=password_in(worker_database_url(settings))
     )
-    applied = migrate(settings.database_url, passwords)
-    async with await psycopg.AsyncConnection.connect(settings.database_url) as connection:
-        await connection.execute(f"set local role {OWNER_ROLE}")
-        await publish_plans(connection)
+    try:
+        applied = migrate(settings.database_url, passwords)
+        async with await psycopg.AsyncConnection.connect(settings.database_url) as connection:
+            await connection.execute(f"set local role {OWNER_ROLE}")
+            await publish_plans(connection)
+    except (MigrationError, psycopg.OperationalError) as error:
+        raise SettingsError(f"The database could not be brought up to date: {error}") from error
     return applied
 
 

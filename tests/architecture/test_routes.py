@@ -21,7 +21,6 @@ from visiona.entrypoints.asgi import create_asgi
 from visiona.settings import Settings
 
 # Ways of declaring parameters that Litestar 3 ends; Visiona holds to Litestar 2.
-pytestmark = pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")
 
 ORIGIN = "http://127.0.0.1:8000"
 NOBODYS_ID = 2**62 + 12345

@@ -56,11 +56,11 @@ def run_everything() -> int:
     try:
         settings = read_settings()
         _check_usable(settings)
+        with _stop_requested() as stop, provided(settings) as complete:
+            return _run(complete, stop)
     except SettingsError as error:
         console.print(f"[red]{error}[/red]")
         return 2
-    with _stop_requested() as stop, provided(settings) as complete:
-        return _run(complete, stop)
 
 
 class _Stop:
