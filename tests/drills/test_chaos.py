@@ -29,7 +29,7 @@ def killing_workers(stack: Stack, dice: random.Random) -> Generator[None]:
     done = threading.Event()
 
     def kill() -> None:
-        while not done.wait(dice.uniform(1.5, 5)):
+        while not done.wait(dice.uniform(4, 10)):
             stack.kill("worker")
             stack.start("worker")
 

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -49,7 +49,7 @@ class FakeGenerator:
     start: Callable[[GenerationOrder], Any] = field(
         default=lambda _: PredictionReport(opaque_id(), RemoteState.STARTING)
     )
-    find: Callable[[GenerationOrder], Any] = field(default=lambda _: None)
+    find: Callable[[Collection[str]], Any] = field(default=lambda _: None)
     started: list[GenerationOrder] = field(default_factory=list)
     canceled: list[str] = field(default_factory=list)
 
@@ -57,9 +57,11 @@ class FakeGenerator:
         self.started.append(order)
         return await _result(self.start(order))
 
-    async def find_prediction(self, order: GenerationOrder, since: datetime) -> PredictionReport | None:
-        del since
-        return await _result(self.find(order))
+    async def find_prediction(
+        self, order: GenerationOrder, since: datetime, taken: Collection[str] = ()
+    ) -> PredictionReport | None:
+        del order, since
+        return await _result(self.find(taken))
 
     async def get_prediction(self, prediction_id: str) -> PredictionReport:
         return await _result(self.answers(prediction_id))

@@ -33,7 +33,7 @@ async def reserve(
 async def settle(
     connection: Connection, user_id: int, resource: Resource, period_start: object, reserved: int, used: int
 ) -> bool:
-    """Turn `reserved` into `used` (0 gives all back). False when there is no such reservation, or it is smaller."""
+    """Turn `reserved` into `used` (0 gives all back). False when no such reservation covers it."""
     cursor = await connection.execute(
         """update quota_usage set reserved = reserved - %s, used = used + %s
            where user_id = %s and resource = %s and period_start = %s and reserved >= %s and %s <= %s""",

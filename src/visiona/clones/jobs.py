@@ -24,8 +24,8 @@ def jobs(service: CloneService) -> list[Job]:
         await service.delete_archive(archive_id)
 
     return [
-        Job(SUBMIT_TASK, submit),
-        Job(APPLY_TASK, apply),
+        Job(SUBMIT_TASK, submit, swept=True),
+        Job(APPLY_TASK, apply, swept=True),
         Job(DELETE_VERSION_TASK, delete_version),
         Job(DELETE_ARCHIVE_TASK, delete_archive),
         Job("clones.sweep", service.sweep, cron="* * * * * */2"),

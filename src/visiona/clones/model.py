@@ -202,16 +202,25 @@ ENDED_BY_PROVIDER = Failure(
 LOST = Failure(
     "training_lost", f"The training was lost at the training service. {REFUND_NOTE} Please start it again."
 )
+PHOTOS_GONE = Failure(
+    "training_photos_gone",
+    f"Too many photos were deleted before the training began. {REFUND_NOTE} Upload more and try again.",
+)
 TIMED_OUT = Failure("training_timed_out", f"The training took too long. {REFUND_NOTE} Please start it again.")
 
 
 def training_failed(reason: str | None) -> Failure:
-    said = f" It said: “{reason[:300]}”." if reason else ""
+    said = f" It said: “{_printable(reason)[:300]}”." if reason else ""
     return Failure("training_failed", f"The training service could not finish.{said} {REFUND_NOTE}")
 
 
+def _printable(text: str) -> str:
+    """A provider's words may hold what no row can keep and no page should show."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 def training_rejected(message: str) -> Failure:
-    said = f" It said: “{message}”." if message else ""
+    said = f" It said: “{_printable(message)}”." if message else ""
     return Failure(
         "training_rejected", f"The training service did not accept this training.{said} {REFUND_NOTE}"
     )

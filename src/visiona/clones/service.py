@@ -9,6 +9,7 @@ import logging
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from visiona.db.actor import SystemActor, UserActor
 from visiona.db.events import notify
 from visiona.db.idempotency import IdempotencyKey
 from visiona.db.jobs import RetryLater, enqueue
-from visiona.db.pool import Connection, Database
+from visiona.db.pool import Connection, Database, database_time
 from visiona.objects.service import ObjectService
 from visiona.photos import service as photos
 from visiona.photos.model import Photo
@@ -51,6 +52,10 @@ SWEEP_BATCH = 200
 ENDING_TIME = timedelta(minutes=10)
 
 logger = logging.getLogger(__name__)
+
+
+class _PhotosGoneError(Exception):
+    """Their owner has deleted so many photos that what is left is not worth a training."""
 
 
 class CloneService:
@@ -129,28 +134,35 @@ class CloneService:
         actor = UserActor(user_id)
         async with self._database.transaction(actor) as connection:
             training = await store.training(connection, user_id, model_id)
-        if training is None or not may_claim(training.state, training.submitted_at, self._clock.now()):
+            now = await database_time(connection)
+        if training is None or not may_claim(training.state, training.submitted_at, now):
             return
         try:
             if training.archive_url is None and training.cancel_requested_at is None:
                 await self._upload_archive(actor, training)
-            await self._claim_and_start(actor, model_id)
+            # All that takes its time comes before the lease, which must outlast the call.
+            canceled = training.cancel_requested_at is not None
+            destination = "" if canceled else await self._destination(training)
+            await self._claim_and_start(actor, model_id, destination)
+        except _PhotosGoneError:
+            await self._end_unsubmitted(actor, model_id, WorkState.FAILED, model.PHOTOS_GONE)
         except ProviderUnavailable as error:
             raise RetryLater(str(error)) from error
         except ProviderNotFound as error:
             logger.error("the trainer or the destination is gone: %s", error.reason)  # noqa: TRY400 - expected
-            await self._fail(actor, model_id, model.training_rejected(""))
+            await self._end_unsubmitted(actor, model_id, WorkState.FAILED, model.training_rejected(""))
         except ProviderRejected as error:
             logger.warning("training refused: %s", error.reason)
-            await self._fail(actor, model_id, model.training_rejected(error.message))
+            failure = model.training_rejected(error.message)
+            await self._end_unsubmitted(actor, model_id, WorkState.FAILED, failure)
 
-    async def _claim_and_start(self, actor: UserActor, model_id: int) -> None:
+    async def _claim_and_start(self, actor: UserActor, model_id: int, destination: str) -> None:
         claimed = await self._claim(actor, model_id)
         if claimed is None:
             return
         training, retried = claimed
         try:
-            report = await self._start_or_find(training, look_first=retried)
+            report = await self._start_or_find(actor, training, destination, look_first=retried)
         except ProviderUnavailable:
             if not retried:
                 await self._hand_back(actor, model_id)
@@ -158,13 +170,13 @@ class CloneService:
         if report is not None:
             await self._adopt(actor, training, report)
         elif training.cancel_requested_at is not None:
-            await self._end(actor, model_id, WorkState.CANCELED, model.CANCELED_BY_OWNER)
+            await self._end_unsubmitted(actor, model_id, WorkState.CANCELED, model.CANCELED_BY_OWNER)
 
     async def _claim(self, actor: UserActor, model_id: int) -> tuple[Training, bool] | None:
         """Take the lease; also says whether somebody held it before, whose call may have worked."""
-        now = self._clock.now()
         async with self._database.transaction(actor) as connection:
             training = await store.lock_training(connection, actor.user_id, model_id)
+            now = await database_time(connection)
             if training is None or not may_claim(training.state, training.submitted_at, now):
                 return None
             untouched = training.state is WorkState.QUEUED
@@ -172,13 +184,29 @@ class CloneService:
                 await self._finish(connection, training, WorkState.CANCELED, model.CANCELED_BY_OWNER)
                 return None
             await store.set_state(connection, training.id, WorkState.SUBMITTING, now)
-            return training, not untouched
+            return replace(training, submitted_at=now), not untouched
 
-    async def _start_or_find(self, training: Training, *, look_first: bool) -> TrainingReport | None:
+    async def _renew(self, actor: UserActor, training: Training) -> bool:
+        """Before a call that follows a long look: whether the lease is still ours, and then whole again."""
+        async with self._database.transaction(actor) as connection:
+            current = await store.lock_training(connection, actor.user_id, training.model_id)
+            held = (
+                current is not None
+                and current.state is WorkState.SUBMITTING
+                and current.submitted_at == training.submitted_at
+            )
+            if held:
+                now = await database_time(connection)
+                await store.set_state(connection, training.id, WorkState.SUBMITTING, now)
+            return held
+
+    async def _start_or_find(
+        self, actor: UserActor, training: Training, destination: str, *, look_first: bool
+    ) -> TrainingReport | None:
         """The provider's training, made at most once; None while that cannot be told."""
         order = TrainingOrder(
             archive_url=training.archive_url or "",
-            destination=await self._destination(training),
+            destination=destination,
             parameters={"trigger_word": training.trigger_word, **training.parameters},
             webhook_url=self._callback(training),
         )
@@ -186,6 +214,8 @@ class CloneService:
             found = await self._trainer.find_training(order, training.created_at)
             if found is not None or training.cancel_requested_at is not None:
                 return found
+            if not await self._renew(actor, training):
+                return None
         try:
             return await self._trainer.start_training(order)
         except OutcomeUnknown:
@@ -209,6 +239,8 @@ class CloneService:
     async def _adopt(self, actor: UserActor, training: Training, report: TrainingReport) -> None:
         async with self._database.transaction(actor) as connection:
             current = await store.lock_training(connection, actor.user_id, training.model_id)
+            if current is not None and current.provider_id == report.id:
+                return  # somebody who looked for it was faster, and follows it
             wanted = current is not None and current.state is WorkState.SUBMITTING
             if wanted:
                 await store.set_running(connection, training.id, report.id)
@@ -240,7 +272,10 @@ class CloneService:
                 await enqueue(connection, DELETE_ARCHIVE_TASK, archive_id=uploaded.id)
 
     async def _build_archive(self, chosen: Sequence[Photo], folder: Path) -> Path:
-        """A zip of the photos as they are; names say nothing about the person."""
+        """A zip of the photos as they are; names say nothing about the person.
+
+        Raises `_PhotosGoneError` when too few are left of those that the training was started with.
+        """
         files: list[Path] = []
         for number, photo in enumerate(chosen, start=1):
             target = folder / f"{number:04d}.jpg"
@@ -249,6 +284,8 @@ class CloneService:
             except ObjectMissing:  # deleted by its owner a moment ago
                 continue
             files.append(target)
+        if len(files) < model.MIN_PHOTOS:
+            raise _PhotosGoneError
         archive = folder / "photos.zip"
         await asyncio.to_thread(_zip, archive, files)
         return archive
@@ -259,13 +296,23 @@ class CloneService:
         """A webhook spoke of this training: ask the provider, or end what nobody asked for."""
         async with self._database.transaction(UserActor(user_id)) as connection:
             training = await store.training(connection, user_id, model_id)
-        if training is not None and training.provider_id in {None, provider_id}:
+        over = training is None or training.state.terminal
+        if training is not None and training.provider_id == provider_id and over:
+            return
+        if training is not None and training.provider_id in {None, provider_id} and not over:
             await self.apply(user_id, model_id)
             return
+        await self._end_stray(provider_id)
+
+    async def _end_stray(self, provider_id: str) -> None:
+        """A training that nobody waits for: no more cost, and no likeness that stays behind."""
         try:
-            await self._trainer.cancel_training(provider_id)
+            report = await self._trainer.cancel_training(provider_id)
         except (ProviderNotFound, ProviderRejected):
             logger.info("a stray training could not be canceled; it is gone or over")
+            return
+        if report.version is not None:
+            await self._trainer.delete_version(report.version)
 
     async def apply(self, user_id: int, model_id: int) -> None:
         """Look at the provider and move the training on. The sweep repeats what fails here."""
@@ -349,6 +396,15 @@ class CloneService:
             if training is not None and not training.state.terminal:
                 await self._finish(connection, training, state, failure)
 
+    async def _end_unsubmitted(
+        self, actor: UserActor, model_id: int, state: WorkState, failure: Failure
+    ) -> None:
+        """The same, unless somebody else has got it to the provider meanwhile."""
+        async with self._database.transaction(actor) as connection:
+            training = await store.lock_training(connection, actor.user_id, model_id)
+            if training is not None and not training.state.terminal and training.provider_id is None:
+                await self._finish(connection, training, state, failure)
+
     async def _finish(
         self, connection: Connection, training: Training, state: WorkState, failure: Failure
     ) -> None:
@@ -376,7 +432,7 @@ class CloneService:
         """Have a look at every open training whose turn it is: lost webhooks, dead workers, progress."""
         async with self._database.transaction(SystemActor("sweep")) as connection:
             for user_id, model_id in await store.take_due(connection, SWEEP_BATCH):
-                await _enqueue(connection, APPLY_TASK, user_id, model_id)
+                await enqueue(connection, APPLY_TASK, idle=True, user_id=user_id, model_id=model_id)
 
     # Cancel and delete
 

@@ -25,7 +25,10 @@ class WorkState(StrEnum):
 
 
 def may_claim(state: WorkState, claimed_at: datetime | None, now: datetime) -> bool:
-    """Whether work may be submitted now: it waits, or its last submitter is presumed dead."""
+    """Whether work may be submitted now: it waits, or its last submitter is presumed dead.
+
+    Both times are the database's: by clocks of their own, two workers could hold one lease.
+    """
     if state is WorkState.QUEUED:
         return True
     return state is WorkState.SUBMITTING and (claimed_at is None or claimed_at + LEASE < now)

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
@@ -17,17 +17,27 @@ class RetryLater(Exception):
 class Job:
     """One task of the worker. `run` takes the job's arguments by name; it must be safe to repeat.
 
-    `cron` (six fields, seconds last) makes it periodic, run without arguments.
+    `cron` (six fields, seconds last) makes it periodic, run without arguments. A `swept` job is not
+    tried again by itself: a sweep asks for it for as long as there is something to do, and retries
+    beside it would only add up.
     """
 
     name: str
     run: Callable[..., Awaitable[None]]
     cron: str | None = None
+    swept: bool = False
 
 
-async def enqueue(connection: Connection, task: str, *, once: bool = False, **arguments: Any) -> None:
+async def enqueue(
+    connection: Connection, task: str, *, once: bool = False, idle: bool = False, **arguments: Any
+) -> None:
     """Insert a job that becomes visible when this transaction commits.
 
-    With `once`, nothing is inserted while a job with these arguments is still waiting to start.
+    With `once`, nothing is inserted while a job with these arguments is still waiting to start; with
+    `idle`, neither while one is being done, which only the worker's role can see.
     """
-    await connection.execute("select visiona.enqueue(%s, %s, %s)", [task, Jsonb(arguments), once])
+    query: LiteralString = "select visiona.enqueue(%(task)s, %(arguments)s, %(once)s)"
+    if idle:
+        query += """ where not exists (select from procrastinate.procrastinate_jobs
+            where status = 'doing' and task_name = %(task)s and args = %(arguments)s)"""
+    await connection.execute(query, {"task": task, "arguments": Jsonb(arguments), "once": once or idle})

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, LiteralString
 
 import msgspec
@@ -131,6 +132,11 @@ async def _reachable() -> AsyncGenerator[None]:
         raise Unavailable(
             "database_unavailable", "Visiona cannot reach its database. Try again shortly."
         ) from error
+
+
+async def database_time(connection: Connection) -> datetime:
+    """The one clock that all processes share."""
+    return await fetch_value(connection, "select clock_timestamp()", [])
 
 
 async def fetch_value(

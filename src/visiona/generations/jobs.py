@@ -12,7 +12,7 @@ def jobs(service: GenerationService) -> list[Job]:
         await service.apply(user_id, run_id)
 
     return [
-        Job(SUBMIT_TASK, submit),
-        Job(APPLY_TASK, apply),
+        Job(SUBMIT_TASK, submit, swept=True),
+        Job(APPLY_TASK, apply, swept=True),
         Job("generations.sweep", service.sweep, cron="* * * * * */2"),
     ]

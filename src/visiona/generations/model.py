@@ -223,7 +223,8 @@ def generation_failed(reason: str | None) -> Failure:
 
 
 def generation_rejected(message: str) -> Failure:
-    said = f" It said: “{message}”." if message else ""
+    printable = "".join(character if character.isprintable() else " " for character in message)
+    said = f" It said: “{printable}”." if message else ""
     return Failure(
         "generation_rejected", f"The image service did not accept this generation.{said} {REFUND_NOTE}"
     )

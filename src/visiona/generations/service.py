@@ -26,7 +26,7 @@ from visiona.db.actor import SystemActor, UserActor
 from visiona.db.events import notify
 from visiona.db.idempotency import IdempotencyKey
 from visiona.db.jobs import RetryLater, enqueue
-from visiona.db.pool import Connection, Database
+from visiona.db.pool import Connection, Database, database_time
 from visiona.generations import model, store
 from visiona.generations.model import Failure, GeneratedImage, Run, RunRequest
 from visiona.objects.model import Kind, new_key
@@ -148,7 +148,8 @@ class GenerationService:
         actor = UserActor(user_id)
         async with self._database.transaction(actor) as connection:
             run = await store.find(connection, user_id, run_id)
-        if run is None or not may_claim(run.state, run.submitted_at, self._clock.now()):
+            now = await database_time(connection)
+        if run is None or not may_claim(run.state, run.submitted_at, now):
             return
         if run.enhancement_outcome == "pending" and run.cancel_requested_at is None:
             await self._enhance(actor, run)
@@ -157,10 +158,11 @@ class GenerationService:
         except ProviderUnavailable as error:
             raise RetryLater(str(error)) from error
         except ProviderNotFound:
-            await self._fail(actor, run_id, model.LOST)
+            await self._end_unsubmitted(actor, run_id, WorkState.FAILED, model.LOST)
         except ProviderRejected as error:
             logger.warning("generation refused: %s", error.reason)
-            await self._fail(actor, run_id, model.generation_rejected(error.message))
+            failure = model.generation_rejected(error.message)
+            await self._end_unsubmitted(actor, run_id, WorkState.FAILED, failure)
 
     async def _enhance(self, actor: UserActor, run: Run) -> None:
         enhancement = await self._enhancer.enhance(
@@ -182,7 +184,7 @@ class GenerationService:
             return
         run, retried = claimed
         try:
-            report = await self._start_or_find(run, look_first=retried)
+            report = await self._start_or_find(actor, run, look_first=retried)
         except ProviderUnavailable:
             if not retried:
                 await self._hand_back(actor, run_id)
@@ -190,13 +192,13 @@ class GenerationService:
         if report is not None:
             await self._adopt(actor, run, report)
         elif run.cancel_requested_at is not None:
-            await self._end(actor, run_id, WorkState.CANCELED, model.CANCELED_BY_OWNER)
+            await self._end_unsubmitted(actor, run_id, WorkState.CANCELED, model.CANCELED_BY_OWNER)
 
     async def _claim(self, actor: UserActor, run_id: int) -> tuple[Run, bool] | None:
         """Take the lease; also says whether somebody held it before, whose call may have worked."""
-        now = self._clock.now()
         async with self._database.transaction(actor) as connection:
             run = await store.lock(connection, actor.user_id, run_id)
+            now = await database_time(connection)
             if run is None or not may_claim(run.state, run.submitted_at, now):
                 return None
             untouched = run.state is WorkState.QUEUED
@@ -204,9 +206,25 @@ class GenerationService:
                 await self._finish(connection, run, WorkState.CANCELED, model.CANCELED_BY_OWNER)
                 return None
             await store.set_state(connection, run.id, WorkState.SUBMITTING, now)
-            return run, not untouched
+            return replace(run, submitted_at=now), not untouched
 
-    async def _start_or_find(self, run: Run, *, look_first: bool) -> PredictionReport | None:
+    async def _renew(self, actor: UserActor, run: Run) -> bool:
+        """Before a call that follows a long look: whether the lease is still ours, and then whole again."""
+        async with self._database.transaction(actor) as connection:
+            current = await store.lock(connection, actor.user_id, run.id)
+            held = (
+                current is not None
+                and current.state is WorkState.SUBMITTING
+                and current.submitted_at == run.submitted_at
+            )
+            if held:
+                now = await database_time(connection)
+                await store.set_state(connection, run.id, WorkState.SUBMITTING, now)
+            return held
+
+    async def _start_or_find(
+        self, actor: UserActor, run: Run, *, look_first: bool
+    ) -> PredictionReport | None:
         """The provider's prediction, made at most once; None while that cannot be told."""
         order = GenerationOrder(
             version=run.version,
@@ -214,26 +232,38 @@ class GenerationService:
             webhook_url=self._callback(run),
         )
         if look_first:
-            found = await self._generator.find_prediction(order, run.created_at)
+            found = await self._find(actor, order, run)
             if found is not None or run.cancel_requested_at is not None:
                 return found
+            if not await self._renew(actor, run):
+                return None
         try:
             return await self._generator.start_prediction(order)
         except OutcomeUnknown:
-            return await self._find_or_leave(order, run)
+            return await self._find_or_leave(actor, order, run)
 
-    async def _find_or_leave(self, order: GenerationOrder, run: Run) -> PredictionReport | None:
+    async def _find(self, actor: UserActor, order: GenerationOrder, run: Run) -> PredictionReport | None:
+        """What the order has made; never what another run, the same to the letter, has for its own."""
+        async with self._database.transaction(actor) as connection:
+            taken = await store.predictions_of_others(connection, run)
+        return await self._generator.find_prediction(order, run.created_at, taken)
+
+    async def _find_or_leave(
+        self, actor: UserActor, order: GenerationOrder, run: Run
+    ) -> PredictionReport | None:
         """What became of a call whose answer was lost. While the provider cannot say, the lease stays:
         whoever comes after it looks again before calling.
         """
         try:
-            return await self._generator.find_prediction(order, run.created_at)
+            return await self._find(actor, order, run)
         except ProviderUnavailable:
             return None
 
     async def _adopt(self, actor: UserActor, run: Run, report: PredictionReport) -> None:
         async with self._database.transaction(actor) as connection:
             current = await store.lock(connection, actor.user_id, run.id)
+            if current is not None and current.provider_id == report.id:
+                return  # somebody who looked for it was faster, and follows it
             wanted = current is not None and current.state is WorkState.SUBMITTING
             if wanted:
                 await store.set_running(connection, run.id, report.id)
@@ -256,7 +286,9 @@ class GenerationService:
         """A webhook spoke of this run: ask the provider, or end what nobody asked for."""
         async with self._database.transaction(UserActor(user_id)) as connection:
             run = await store.find(connection, user_id, run_id)
-        if run is not None and run.provider_id in {None, provider_id}:
+        if run is not None and run.provider_id == provider_id and run.state.terminal:
+            return
+        if run is not None and run.provider_id in {None, provider_id} and not run.state.terminal:
             await self.apply(user_id, run_id)
             return
         try:
@@ -377,6 +409,15 @@ class GenerationService:
             if run is not None and not run.state.terminal:
                 await self._finish(connection, run, state, failure)
 
+    async def _end_unsubmitted(
+        self, actor: UserActor, run_id: int, state: WorkState, failure: Failure
+    ) -> None:
+        """The same, unless somebody else has got it to the provider meanwhile."""
+        async with self._database.transaction(actor) as connection:
+            run = await store.lock(connection, actor.user_id, run_id)
+            if run is not None and not run.state.terminal and run.provider_id is None:
+                await self._finish(connection, run, state, failure)
+
     async def _finish(self, connection: Connection, run: Run, state: WorkState, failure: Failure) -> None:
         """On the locked run: end it without images and give the reservation back."""
         await self._close(connection, run, state, failure, delivered=0)
@@ -405,7 +446,7 @@ class GenerationService:
         """Have a look at every open run whose turn it is: lost webhooks, dead workers, progress."""
         async with self._database.transaction(SystemActor("sweep")) as connection:
             for user_id, run_id in await store.take_due(connection, SWEEP_BATCH):
-                await _enqueue(connection, APPLY_TASK, user_id, run_id)
+                await enqueue(connection, APPLY_TASK, idle=True, user_id=user_id, run_id=run_id)
 
     # Cancel
 

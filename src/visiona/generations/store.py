@@ -130,6 +130,18 @@ async def set_running(connection: Connection, run_id: int, provider_id: str) -> 
     )
 
 
+async def predictions_of_others(connection: Connection, run: Run) -> frozenset[str]:
+    """What the provider makes, or made, for this person's other runs of that time."""
+    rows = await (
+        await connection.execute(
+            """select provider_id from runs where user_id = %s and id <> %s and provider_id is not null
+                 and created_at > %s - interval '1 hour'""",
+            [run.user_id, run.id, run.created_at],
+        )
+    ).fetchall()
+    return frozenset(row[0] for row in rows)
+
+
 async def set_progress(connection: Connection, run_id: int, progress: float) -> bool:
     """Progress only grows. False when nothing changed."""
     cursor = await connection.execute(

@@ -1,6 +1,6 @@
 """Generating images with a trained version at a provider."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,8 +27,12 @@ class Generator(Protocol):
         """Start it. `OutcomeUnknown` when the answer was lost: then ask `find_prediction`."""
         ...
 
-    async def find_prediction(self, order: GenerationOrder, since: datetime) -> PredictionReport | None:
-        """The prediction made from this order at or after `since`, if the provider has one."""
+    async def find_prediction(
+        self, order: GenerationOrder, since: datetime, taken: Collection[str] = ()
+    ) -> PredictionReport | None:
+        """The prediction made from this order at or after `since`, if the provider has one; `taken`
+        are the ids of those that belong to other orders.
+        """
         ...
 
     async def get_prediction(self, prediction_id: str) -> PredictionReport: ...

@@ -1,6 +1,7 @@
 """Predictions at Replicate, and their outputs."""
 
 import asyncio
+from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 
@@ -31,12 +32,15 @@ class ReplicateGenerator:
     async def start_prediction(self, order: GenerationOrder) -> PredictionReport:
         return await self._client.post("/predictions", prediction_body(order), read_prediction)
 
-    async def find_prediction(self, order: GenerationOrder, since: datetime) -> PredictionReport | None:
+    async def find_prediction(
+        self, order: GenerationOrder, since: datetime, taken: Collection[str] = ()
+    ) -> PredictionReport | None:
         wanted = version_hash(order.version)
 
         def made_from_order(job: ListedJob) -> bool:
             same_version = version_hash(job.version or "") == wanted
-            return same_version and order.inputs.items() <= input_of(job).items()
+            same_inputs = order.inputs.items() <= input_of(job).items()
+            return same_version and same_inputs and job.id not in taken
 
         found = await find_job(self._client, "/predictions", since, order.webhook_url, made_from_order)
         return None if found is None else await self.get_prediction(found)

@@ -76,7 +76,7 @@ class Pages:
             "photo_warnings": wording.PHOTO_WARNINGS,
             "other_photo_warning": wording.OTHER_PHOTO_WARNING,
             "enhancements": wording.ENHANCEMENTS,
-            "providers": wording.PROVIDERS,
+            "providers": wording.SANDBOX_PROVIDERS if sandbox.prompts else wording.PROVIDERS,
         }
         template_globals: dict[str, Any] = {"static": static.url, "sandbox": sandbox, "words": words}
         template_filters: dict[str, Any] = {

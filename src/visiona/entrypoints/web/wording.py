@@ -42,6 +42,9 @@ ENHANCEMENTS: Final[dict[str, str]] = {
 PROVIDERS: Final[dict[str, str]] = {"openai": "OpenAI", "anthropic": "Anthropic"}
 """What the writers call themselves."""
 
+SANDBOX_PROVIDERS: Final[dict[str, str]] = dict.fromkeys(PROVIDERS, "the sandbox")
+"""Who wrote where a simulation stands in for them: not they."""
+
 
 def photo_warning(code: str) -> PhotoWarning:
     return PHOTO_WARNINGS.get(code, OTHER_PHOTO_WARNING)

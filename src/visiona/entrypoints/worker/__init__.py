@@ -22,6 +22,8 @@ MAX_ATTEMPTS = 20
 # A job that took its worker down this often is parked, so that it cannot take down every worker.
 MAX_CRASHES = 5
 SHUTDOWN_S = 20.0
+# More than any call to a provider with its retries, an archive's upload included.
+SWEPT_JOB_LIMIT_S = 1200.0
 FAILED_JOBS_KEPT_H = 24 * 7
 
 logger = logging.getLogger(__name__)
@@ -52,12 +54,30 @@ def build_queue(app: App) -> procrastinate.App:
 
 
 def _register(queue: procrastinate.App, job: Job) -> None:
+    if job.swept:
+        queue.task(name=job.name)(_left_to_the_sweep(job))
+        return
     if job.cron is None:
         queue.task(name=job.name, retry=Backoff())(job.run)
         return
     # What is periodic comes again by itself, and needs no retry.
     task = queue.task(name=job.name)(_without_timestamp(job.run))
     queue.periodic(cron=job.cron)(task)
+
+
+def _left_to_the_sweep(job: Job) -> Callable[..., Awaitable[None]]:
+    """Tried once, and not for ever: while it is being done, the sweep asks for no other."""
+
+    async def once(**arguments: Any) -> None:
+        try:
+            async with asyncio.timeout(SWEPT_JOB_LIMIT_S):
+                await job.run(**arguments)
+        except RetryLater as error:
+            logger.info("%s is left to the sweep: %s", job.name, error)
+        except Exception:
+            logger.exception("%s failed and is left to the sweep", job.name)
+
+    return once
 
 
 def _without_timestamp(run: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:

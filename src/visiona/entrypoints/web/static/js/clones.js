@@ -2,9 +2,9 @@
 
 import { post, remove, SpendingPost } from "./api.js";
 import { confirmAction } from "./confirm.js";
-import { announce, fromTemplate, one, onAction, percent, plural, setText, show, showSlot, slot } from "./dom.js";
+import { announce, fromTemplate, one, onAction, percent, plural, setProgress, setText, show, showSlot, slot } from "./dom.js";
 import { flash, flashProblem } from "./flash.js";
-import { changedValues, clearErrors, localErrors, showErrors, whileBusy } from "./forms.js";
+import { changedValues, clearErrors, localErrors, setValues, showErrors, whileBusy } from "./forms.js";
 import { setTime } from "./times.js";
 
 const PARAMETERS = ["steps", "lora_rank", "learning_rate", "batch_size", "caption_dropout_rate", "resolution", "autocaption"];
@@ -56,6 +56,7 @@ export class ClonesPanel {
     try {
       const model = await whileBusy(one('[type="submit"]', this.#form), () => this.#train.send(body));
       this.#form.reset();
+      one("details", this.#form).open = false;
       this.#studio.receiveModel(model);
       announce(`Training of ${model.trigger_word} has started.`);
       this.#card(model.id).scrollIntoView({ block: "nearest" });
@@ -69,13 +70,7 @@ export class ClonesPanel {
   #retrain(model) {
     this.#form.reset();
     this.#form.elements.trigger_word.value = model.trigger_word;
-    for (const name of PARAMETERS) {
-      const input = this.#form.elements[name];
-      const value = model.parameters?.[name];
-      if (value === undefined || value === null) continue;
-      if (input.type === "checkbox") input.checked = value;
-      else input.value = value;
-    }
+    setValues(this.#form, PARAMETERS, model.parameters ?? {});
     this.#form.elements.trigger_word.focus();
   }
 
@@ -146,9 +141,9 @@ export class ClonesPanel {
   #renderProgress(card, { status, progress, trigger_word: word }) {
     showSlot(card, "progress-box", status === "Processing");
     setText(card, "progress-words", progress > 0 ? "Learning your face" : "Getting ready");
-    setText(card, "percent", percent(progress));
+    setText(card, "percent", progress > 0 ? percent(progress) : "");
     const bar = slot(card, "progress");
-    bar.value = progress ?? 0;
+    setProgress(bar, progress);
     bar.setAttribute("aria-label", `Training progress of ${word}`);
   }
 

@@ -1,9 +1,10 @@
 // Step three: a prompt goes in, pictures come out while one watches.
 
 import { get, post, SpendingPost } from "./api.js";
-import { all, announce, fromTemplate, one, onAction, percent, plural, setText, show, showSlot, slot } from "./dom.js";
+import { all, announce, fromTemplate, one, onAction, percent, plural, setProgress, setText, show, showSlot, slot } from "./dom.js";
+import { keepDraft } from "./draft.js";
 import { flashProblem } from "./flash.js";
-import { changedValues, clearErrors, localErrors, showErrors, whileBusy } from "./forms.js";
+import { changedValues, clearErrors, localErrors, setValues, showErrors, whileBusy } from "./forms.js";
 import { reviveOnError, setPicture } from "./images.js";
 import { setTime } from "./times.js";
 
@@ -34,6 +35,7 @@ export class CreatePanel {
     this.#studio = studio;
     this.#form = one("#create-form", root);
     this.#wire();
+    keepDraft(this.#prompt, studio.userId);
   }
 
   get #prompt() {
@@ -87,7 +89,14 @@ export class CreatePanel {
     this.#prompt.setSelectionRange(this.#prompt.value.length, this.#prompt.value.length);
   }
 
+  /** The whole form as it was for `run`. */
   #reuse(run) {
+    const { elements } = this.#form;
+    clearErrors(this.#form);
+    setValues(this.#form, ADVANCED, run.parameters ?? {});
+    elements.enhance.checked = run.enhancement.outcome !== "not_requested";
+    elements.num_outputs.value = run.num_outputs;
+    elements.aspect_ratio.value = run.parameters?.aspect_ratio ?? elements.aspect_ratio[0].value;
     this.write(run.prompt, run.model_id);
     this.#form.scrollIntoView({ block: "start" });
   }
@@ -123,10 +132,11 @@ export class CreatePanel {
     }
   }
 
-  /** On a phone the results are below the form: go and see. */
+  /** The new result may be below the form, as on a phone, or above what is seen of a long page: go there. */
   #revealRun(id) {
     const card = this.#card(id);
-    if (card.getBoundingClientRect().top > innerHeight * 0.8) card.scrollIntoView({ block: "start" });
+    const { top } = card.getBoundingClientRect();
+    if (top < 0 || top > innerHeight * 0.8) card.scrollIntoView({ block: "start" });
   }
 
   #refreshForm() {
@@ -189,8 +199,8 @@ export class CreatePanel {
   #renderProgress(card, run) {
     showSlot(card, "progress-box", isActive(run));
     setText(card, "progress-words", progressWords(run));
-    setText(card, "percent", percent(run.progress));
-    slot(card, "progress").value = run.progress ?? 0;
+    setText(card, "percent", run.progress > 0 ? percent(run.progress) : "");
+    setProgress(slot(card, "progress"), run.progress);
   }
 
   #renderEnhancement(card, run) {
@@ -268,7 +278,7 @@ export class CreatePanel {
     slot(this.#root, "guide-clone").toggleAttribute("data-done", ready);
     showSlot(this.#root, "guide-progress", Boolean(training));
     setText(this.#root, "guide-percent", percent(training?.progress));
-    slot(this.#root, "guide-meter").value = training?.progress ?? 0;
+    setProgress(slot(this.#root, "guide-meter"), training?.progress);
     showSlot(this.#root, "runs-empty", state.runs.length === 0);
     this.#refreshModels();
     this.#refreshForm();

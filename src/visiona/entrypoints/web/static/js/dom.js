@@ -21,6 +21,12 @@ export function show(element, visible) {
 
 export const showSlot = (root, name, visible) => show(slot(root, name), visible);
 
+/** A bar at `share`; without any progress yet it moves to and fro. */
+export function setProgress(bar, share) {
+  if (share > 0) bar.value = share;
+  else bar.removeAttribute("value");
+}
+
 /** What the server rendered the page from. */
 export function pageData() {
   return JSON.parse(document.getElementById("page-data").textContent);

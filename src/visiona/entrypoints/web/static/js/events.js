@@ -6,17 +6,20 @@ const POLL_EVERY = 3000;
 const RECONNECT_AFTER = 20000;
 const HIDDEN_GRACE = 15000;
 const RECENT_RUNS = 12;
+const SILENCE = 4000;
 
 /**
  * Watches until the page goes away. `onModel` and `onRun` get the item as the API gives it.
  * `active()` says what is in progress, as `{ models: [id], runs: [id] }`: that is what is asked
- * for while events fail, and when they begin, since news may have been missed.
+ * for while events fail, and when they begin, since news may have been missed. `onConnection(alive)`
+ * hears when the server has been out of reach for a while, and when it is back.
  */
-export function watch({ onModel, onRun, active }) {
+export function watch({ onModel, onRun, onConnection, active }) {
   let source = null;
   let poller = null;
   let reconnect = null;
   let hiding = null;
+  let silence = null;
 
   async function askForActive() {
     const { models, runs } = active();
@@ -50,6 +53,9 @@ export function watch({ onModel, onRun, active }) {
     source.addEventListener("run", (event) => onRun(JSON.parse(event.data)));
     source.addEventListener("resync", askForAll);
     source.addEventListener("open", () => {
+      clearTimeout(silence);
+      silence = null;
+      onConnection(true);
       stopPolling();
       askForActive();
     });
@@ -59,12 +65,16 @@ export function watch({ onModel, onRun, active }) {
       if (source?.readyState === EventSource.CLOSED) {
         disconnect();
         reconnect = setTimeout(connect, RECONNECT_AFTER);
+      } else {
+        silence ??= setTimeout(() => onConnection(false), SILENCE);
       }
     });
   }
 
   function disconnect() {
     clearTimeout(reconnect);
+    clearTimeout(silence);
+    silence = null;
     source?.close();
     source = null;
   }

@@ -1,6 +1,6 @@
 // Messages that come and go at the edge of the page.
 
-import { all, fromTemplate, onAction, setText, slot } from "./dom.js";
+import { all, fromTemplate, one, onAction, setText, slot } from "./dom.js";
 
 const STAYS = 7000;
 
@@ -22,6 +22,15 @@ export function flash(message, { kind = "info", link = null } = {}) {
   }
   document.getElementById("flashes").append(toast);
   if (kind !== "bad") leaveLater(toast);
+}
+
+/** Says that news do not arrive, for as long as that is so. */
+export function flashLostConnection(connected) {
+  const shown = one('.toast[data-kind="connection"]');
+  if (connected) shown?.remove();
+  if (connected || shown) return;
+  flash("The server does not answer. Trying again; what you started goes on there.", { kind: "bad" });
+  document.getElementById("flashes").lastElementChild.dataset.kind = "connection";
 }
 
 export const flashProblem = (problem) => flash(problem.detail ?? String(problem), { kind: "bad" });

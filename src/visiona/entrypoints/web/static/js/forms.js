@@ -72,6 +72,16 @@ export async function whileBusy(button, work) {
   }
 }
 
+/** Puts `values` into the inputs called `names`; those without one get the default in the page. */
+export function setValues(form, names, values) {
+  for (const name of names) {
+    const input = form.elements[name];
+    const value = values[name] ?? input.dataset.default ?? "";
+    if (input.type === "checkbox") input.checked = String(value) === "true";
+    else input.value = value;
+  }
+}
+
 /** Optional inputs: what was filled in and differs from the default in the page. */
 export function changedValues(form, names) {
   const values = {};

@@ -10,6 +10,9 @@ import { batches, refusal, upload } from "./upload.js";
 const PARALLEL = 2;
 const ACCEPTED_ROW_STAYS = 2500;
 
+/** How many photos there are, and how many it takes for as long as they are too few. */
+export const photoTally = (count, limits) => (count < limits.photos_min ? `${count} of at least ${limits.photos_min}` : plural(count, "photo"));
+
 export class PhotosPanel {
   #root;
   #studio;
@@ -217,8 +220,7 @@ export class PhotosPanel {
   refresh() {
     const { state, limits } = this.#studio;
     const count = state.photos.length;
-    const tally = count < limits.photos_min ? `${count} of at least ${limits.photos_min}` : plural(count, "photo");
-    setText(this.#root, "photo-tally", tally);
+    setText(this.#root, "photo-tally", photoTally(count, limits));
     slot(this.#root, "photo-meter").value = Math.min(count, limits.photos_min);
     showSlot(this.#root, "photos-empty", count === 0);
     showSlot(this.#root, "photos-next", count >= limits.photos_min && state.models.length === 0);

@@ -5,9 +5,9 @@ import { ClonesPanel } from "./clones.js";
 import { CreatePanel } from "./create.js";
 import { all, announce, one, pageData, percent, plural, setText, slot } from "./dom.js";
 import { watch } from "./events.js";
-import { flash } from "./flash.js";
+import { flash, flashLostConnection } from "./flash.js";
 import { Lightbox } from "./lightbox.js";
-import { PhotosPanel } from "./photos.js";
+import { PhotosPanel, photoTally } from "./photos.js";
 import { longDate } from "./times.js";
 
 const PANELS = ["photos", "clone", "create"];
@@ -33,6 +33,7 @@ class Studio {
     this.state = { photos: data.photos, models: data.models, runs: data.runs, quota: data.quota, runsCursor: data.next_cursor };
     this.limits = data.limits;
     this.words = data.words;
+    this.userId = data.user_id;
     this.photos = new PhotosPanel(one("#panel-photos"), this);
     this.clones = new ClonesPanel(one("#panel-clone"), this);
     this.create = new CreatePanel(one("#panel-create"), this);
@@ -65,10 +66,12 @@ class Studio {
   #modelEnded(model) {
     this.refreshQuota();
     if (model.status === "Ready") {
-      flash(`${model.trigger_word} is ready.`, { kind: "good", link: { href: "#create", text: "Create pictures" } });
+      if (one("#panel-clone").hidden) flash(`${model.trigger_word} is ready.`, { kind: "good", link: { href: "#create", text: "Create pictures" } });
+      else announce(`${model.trigger_word} is ready.`);
       this.#markTitle(`${model.trigger_word} is ready`);
     } else if (model.error?.code !== "training_canceled") {
-      flash(`The training of ${model.trigger_word} did not finish.`, { kind: "bad", link: { href: "#clone", text: "See why" } });
+      if (one("#panel-clone").hidden) flash(`The training of ${model.trigger_word} did not finish.`, { kind: "bad", link: { href: "#clone", text: "See why" } });
+      else announce(`The training of ${model.trigger_word} did not finish.`);
       this.#markTitle("Training failed");
     }
   }
@@ -190,7 +193,7 @@ class Studio {
     const enough = photos.length >= this.limits.photos_min;
     one('[data-step="photos"]').toggleAttribute("data-done", enough);
     one('[data-step="clone"]').toggleAttribute("data-done", ready.length > 0);
-    setText(document, "step-photos", `${photos.length} of at least ${this.limits.photos_min}`);
+    setText(document, "step-photos", photoTally(photos.length, this.limits));
     const cloneWords = ready.length > 0 ? `${ready.length} ready` : "Not trained yet";
     setText(document, "step-clone", training ? `Training ${percent(training.progress)}` : cloneWords);
     setText(document, "step-create", ready.length > 0 ? `${plural(left, "image")} left` : "Needs a clone");
@@ -223,5 +226,6 @@ const studio = new Studio(pageData());
 watch({
   onModel: (model) => studio.receiveModel(model),
   onRun: (run) => studio.receiveRun(run),
+  onConnection: flashLostConnection,
   active: () => studio.active(),
 });
