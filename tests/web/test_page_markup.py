@@ -65,3 +65,10 @@ def test_every_picture_has_words_and_every_input_a_name(page: str, read: Read) -
     for tag, attributes in markup.tags:
         if tag in ("textarea", "select") or (tag == "input" and "id" in attributes):
             assert attributes["id"] in labelled or attributes.get("role") == "switch"
+
+
+def test_no_input_has_the_name_of_another_as_its_id(page: str, read: Read) -> None:
+    """`form.elements` finds by id as well as by name: one input of each gives a list of both."""
+    fields = [attributes for tag, attributes in read(page).tags if tag in ("input", "select", "textarea")]
+    names = {field["name"] for field in fields if "name" in field}
+    assert [f for f in fields if f.get("id") in names and f["id"] != f.get("name")] == []

@@ -11,12 +11,20 @@ import { setTime } from "./times.js";
 const ADVANCED = ["seed", "guidance_scale", "num_inference_steps", "lora_scale", "model", "output_format", "go_fast"];
 const FRAME_SIZES = "(min-width: 960px) 24rem, 46vw";
 const EARLIER = 12;
+const WIDE = 1.45;
 
 const isActive = (run) => run.status === "queued" || run.status === "running";
 
 function progressWords(run) {
   if (run.enhancement.outcome === "pending") return "Improving your prompt";
   return run.status === "queued" ? "Waiting for a place" : "Making your pictures";
+}
+
+/** Width by height of what a run makes. */
+function shapeOf(run) {
+  const [image] = run.images;
+  const [width, height] = image ? [image.width, image.height] : (run.parameters?.aspect_ratio ?? "1:1").split(":");
+  return width / height;
 }
 
 /** The prompt says the word, as a word of its own; the server puts it in front where it does not. */
@@ -43,7 +51,7 @@ export class CreatePanel {
   }
 
   get #word() {
-    return one("#model", this.#form).selectedOptions[0]?.textContent ?? "";
+    return one("#clone-choice", this.#form).selectedOptions[0]?.textContent ?? "";
   }
 
   get #count() {
@@ -81,7 +89,7 @@ export class CreatePanel {
 
   /** Puts a prompt into the form, and the cursor behind it. */
   write(prompt, modelId = null) {
-    const select = one("#model", this.#form);
+    const select = one("#clone-choice", this.#form);
     if (modelId !== null && all("option", select).some((option) => option.value === String(modelId))) select.value = modelId;
     if (prompt !== null) this.#prompt.value = prompt;
     this.#refreshForm();
@@ -160,7 +168,7 @@ export class CreatePanel {
   }
 
   #refreshModels() {
-    const select = one("#model", this.#form);
+    const select = one("#clone-choice", this.#form);
     const ready = this.#studio.state.models.filter((model) => model.status === "Ready");
     const wanted = ready.map((model) => String(model.id)).join();
     if (all("option", select).map((option) => option.value).join() === wanted) return;
@@ -219,6 +227,7 @@ export class CreatePanel {
     while (frames.length > count) frames.pop().remove();
     while (frames.length < count) frames.push(list.appendChild(fromTemplate("frame")));
     list.dataset.count = count;
+    list.toggleAttribute("data-wide", shapeOf(run) >= WIDE);
     show(list, count > 0);
     frames.forEach((frame, index) => this.#renderFrame(frame, run.images[index], run));
   }
