@@ -197,3 +197,9 @@ def page(request: pytest.FixtureRequest, pages: Pages) -> str:
 @pytest.fixture
 def read() -> Callable[[str], Markup]:
     return Markup
+
+
+@pytest.fixture
+def full_studio() -> dict[str, Any]:
+    """What the studio shows of a person who has done everything."""
+    return PAGES["studio, full"][2]

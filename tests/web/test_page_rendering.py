@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jinja2 import UndefinedError
@@ -97,3 +98,13 @@ def test_the_sandbox_says_so_and_production_does_not(static: StaticTree, pages: 
     production = Pages(static=static, clock=FixedClock(NOW), sandbox=Simulated())
     assert "Sandbox mode" in pages.render("error.html.j2", path="/x", **context)
     assert "Sandbox mode" not in production.render("error.html.j2", path="/x", **context)
+
+
+def test_the_sandbox_does_not_sign_with_the_name_of_a_provider(
+    static: StaticTree, pages: Pages, full_studio: dict[str, Any]
+) -> None:
+    production = Pages(static=static, clock=FixedClock(NOW), sandbox=Simulated())
+    assert " by OpenAI</span>" in production.render("studio.html.j2", path="/studio", **full_studio)
+    sandboxed = pages.render("studio.html.j2", path="/studio", **full_studio)
+    assert " by the sandbox</span>" in sandboxed
+    assert "OpenAI" not in sandboxed
