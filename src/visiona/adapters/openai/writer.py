@@ -1,6 +1,5 @@
 """A prompt writer on OpenAI's Responses API."""
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
 from visiona.adapters.prompt_brief import (
@@ -11,7 +10,7 @@ from visiona.adapters.prompt_brief import (
     read_answer,
     user_message,
 )
-from visiona.core.guard import forbid_open_transaction
+from visiona.adapters.sdk_writer import SdkPromptWriter
 from visiona.ports.enhancer import EnhancementFailed, EnhancementRequest
 
 if TYPE_CHECKING:
@@ -22,49 +21,17 @@ _BASE_URL: Final = "https://api.openai.com/v1"
 _DECLINED_CODES: Final = {"content_filter", "content_policy_violation", "invalid_prompt"}
 
 
-class OpenAIPromptWriter:
-    """Implements `ports.enhancer.PromptWriter`. `timeout_s` bounds a whole call, its retry included.
-
-    Nothing is stored at OpenAI (`store=False`), and the SDK is imported and the client built off the
-    event loop at the first call.
-    """
+class OpenAIPromptWriter(SdkPromptWriter["AsyncOpenAI"]):
+    """Nothing is stored at OpenAI: `store=False`."""
 
     name = "openai"
 
     def __init__(
         self, api_key: str, model: str = "gpt-6-luna", base_url: str | None = None, timeout_s: float = 10.0
     ) -> None:
-        self._api_key = api_key
-        self._model = model
-        self._base_url = base_url or _BASE_URL  # always given: the SDK would read it from the environment
-        self._timeout_s = timeout_s
-        self._client: AsyncOpenAI | None = None
-        self._building = asyncio.Lock()
+        super().__init__(api_key, model, base_url or _BASE_URL, timeout_s)
 
-    async def prepare(self) -> None:
-        """Import the SDK and build the client now, so that no first call spends its time on it.
-
-        Optional: a process that lives long does so in the background, a short-lived one never.
-        """
-        await self._connected()
-
-    async def write(self, request: EnhancementRequest) -> str:
-        forbid_open_transaction("OpenAI")
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                response = await self._respond(request)
-        except TimeoutError as error:
-            raise EnhancementFailed(self.name, "timeout") from error
-        return self._read(response)
-
-    async def aclose(self) -> None:
-        """Close the connections; the writer can be used again after."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
-
-    async def _respond(self, request: EnhancementRequest) -> object:
-        client = await self._connected()
+    async def _ask(self, client: "AsyncOpenAI", request: EnhancementRequest) -> object:
         from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError  # noqa: PLC0415 - law 10
 
         try:
@@ -94,12 +61,6 @@ class OpenAIPromptWriter:
         except (OpenAIError, ValueError, RecursionError) as error:  # announced as JSON, and it is not
             raise EnhancementFailed(self.name, "unusable") from error
 
-    async def _connected(self) -> "AsyncOpenAI":
-        async with self._building:
-            if self._client is None:
-                self._client = await asyncio.to_thread(self._build)
-            return self._client
-
     def _build(self) -> "AsyncOpenAI":
         from openai import AsyncOpenAI  # noqa: PLC0415 - half a second of import, paid on first use (law 10)
 
@@ -119,23 +80,16 @@ class OpenAIPromptWriter:
             return EnhancementFailed(self.name, "unavailable")
         return EnhancementFailed(self.name, "rejected")
 
-    def _read(self, response: object) -> str:
-        try:
-            return self._prompt_in(response)
-        except (UnusableAnswerError, AttributeError, TypeError) as error:
-            # The SDK does not check what it receives: an answer of another shape shows up here.
-            raise EnhancementFailed(self.name, "unusable") from error
-
-    def _prompt_in(self, response: object) -> str:
+    def _prompt_in(self, answer: object) -> str:
         from openai.types.responses import Response  # noqa: PLC0415 - law 10; loaded by now
 
-        if not isinstance(response, Response):  # text, where the content type was not JSON
+        if not isinstance(answer, Response):  # text, where the content type was not JSON
             raise UnusableAnswerError("the answer is not a response object")
-        if _declined(response):
+        if _declined(answer):
             raise EnhancementFailed(self.name, "refused")
-        if response.status != "completed":
+        if answer.status != "completed":
             raise UnusableAnswerError("the answer is not complete")
-        return read_answer(response.output_text)
+        return read_answer(answer.output_text)
 
 
 def _declined(response: "Response") -> bool:
