@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from visiona.core.errors import Conflict, FieldError, Invalid, NotFound
-from visiona.core.work import WorkState
+from visiona.core.work import REFUND_NOTE, Failure, WorkState
 
 # The trainer's documentation advises at least 10 images.
 MIN_PHOTOS = 10
@@ -186,15 +186,6 @@ def clone_busy() -> Conflict:
     return Conflict("clone_busy", "This clone is being trained. Cancel the training first, then delete it.")
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why there is no clone, in a stable code and words for its owner."""
-
-    code: str
-    message: str
-
-
-REFUND_NOTE = "Nothing was charged to your plan."
 CANCELED_BY_OWNER = Failure("training_canceled", f"You canceled this training. {REFUND_NOTE}")
 ENDED_BY_PROVIDER = Failure(
     "training_interrupted", f"The training service ended this training. {REFUND_NOTE} Please start it again."

@@ -20,10 +20,10 @@ from visiona.billing import service as billing
 from visiona.billing.model import Resource
 from visiona.billing.service import BillingService
 from visiona.clones import model, store
-from visiona.clones.model import Clone, Failure, ReadyClone, Training
+from visiona.clones.model import Clone, ReadyClone, Training
 from visiona.core.clock import Clock
 from visiona.core.errors import FieldError, Invalid
-from visiona.core.work import WorkState, may_claim
+from visiona.core.work import Failure, WorkState, may_claim
 from visiona.db import idempotency
 from visiona.db.actor import SystemActor, UserActor
 from visiona.db.events import notify

@@ -7,8 +7,8 @@ from typing import Any
 from psycopg.rows import class_row, kwargs_row
 from psycopg.types.json import Jsonb
 
-from visiona.clones.model import Clone, Failure, ReadyClone, Training
-from visiona.core.work import WorkState
+from visiona.clones.model import Clone, ReadyClone, Training
+from visiona.core.work import Failure, WorkState
 from visiona.db.pool import Connection, fetch_value
 
 _CLONE = """select m.id, m.user_id, m.trigger_word, m.status,

@@ -5,10 +5,22 @@ it is calling the provider; once it is older than LEASE, whoever held it is pres
 next one asks the provider what became of the call before making another.
 """
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 LEASE = timedelta(seconds=60)
+
+
+REFUND_NOTE = "Nothing was charged to your plan."
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why work came to nothing, in a stable code and words for the person whose work it was."""
+
+    code: str
+    message: str
 
 
 class WorkState(StrEnum):

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 from visiona.core.errors import FieldError, Invalid, NotFound
-from visiona.core.work import WorkState
+from visiona.core.work import REFUND_NOTE, Failure, WorkState
 
 PROMPT_MAX = 1500
 OUTPUTS_MAX = 4
@@ -183,15 +183,6 @@ def run_not_found() -> NotFound:
     return NotFound("run_not_found", "There is no such generation. It may have been deleted.")
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why there are no images, in a stable code and words for the person."""
-
-    code: str
-    message: str
-
-
-REFUND_NOTE = "Nothing was charged to your plan."
 CANCELED_BY_OWNER = Failure("canceled", f"You canceled this generation. {REFUND_NOTE}")
 ENDED_BY_PROVIDER = Failure(
     "generation_interrupted", f"The image service ended this generation. {REFUND_NOTE} Please try again."

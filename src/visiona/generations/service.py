@@ -20,7 +20,7 @@ from visiona.billing.model import Resource
 from visiona.billing.service import BillingService
 from visiona.clones import service as clones
 from visiona.core.clock import Clock
-from visiona.core.work import WorkState, may_claim
+from visiona.core.work import Failure, WorkState, may_claim
 from visiona.db import idempotency
 from visiona.db.actor import SystemActor, UserActor
 from visiona.db.events import notify
@@ -28,7 +28,7 @@ from visiona.db.idempotency import IdempotencyKey
 from visiona.db.jobs import RetryLater, enqueue
 from visiona.db.pool import Connection, Database, database_time
 from visiona.generations import model, store
-from visiona.generations.model import Failure, GeneratedImage, Run, RunRequest
+from visiona.generations.model import GeneratedImage, Run, RunRequest
 from visiona.objects.model import Kind, new_key
 from visiona.objects.service import ObjectService
 from visiona.ports.enhancer import EnhancementRequest, Enhancer

@@ -8,9 +8,9 @@ from psycopg.rows import class_row, kwargs_row
 from psycopg.types.json import Jsonb
 
 from visiona.clones.model import ReadyClone
-from visiona.core.work import WorkState
+from visiona.core.work import Failure, WorkState
 from visiona.db.pool import Connection, fetch_value
-from visiona.generations.model import Failure, GeneratedImage, Run, RunRequest
+from visiona.generations.model import GeneratedImage, Run, RunRequest
 from visiona.ports.imaging import ProcessedImage
 
 _RUN = """select id, user_id, model_id, version, trigger_word, prompt, enhance, enhanced_prompt,
