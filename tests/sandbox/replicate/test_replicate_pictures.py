@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,13 @@ from tests.factories.photos import snapshot
 
 from visiona.sandbox.replicate.painter.mark import badge
 from visiona.sandbox.replicate.painter.paint import ASPECTS, Order, paint
-from visiona.sandbox.replicate.painter.portrait import Portrait, cut_out, find_face
+from visiona.sandbox.replicate.painter.portrait import (
+    Face,
+    Portrait,
+    _draped,
+    cut_out,
+    find_face,
+)
 from visiona.sandbox.replicate.painter.prompt import read
 from visiona.sandbox.replicate.painter.scenes import SCENES
 from visiona.sandbox.replicate.painter.styles import STYLES
@@ -120,7 +127,13 @@ def test_formats_and_quality(sandbox: Any, trained: str) -> None:
 
 @pytest.mark.parametrize("scene", sorted(SCENES))
 def test_mark_is_there_and_legible_in_every_scene(portraits: list[Portrait], scene: str) -> None:
-    word = {"abstract": "qwertz", "city_night": "skyline", "neon_city": "hologram", "sky": "clouds"}
+    word = {
+        "abstract": "qwertz",
+        "city_night": "skyline",
+        "moon": "on the moon",
+        "neon_city": "hologram",
+        "sky": "clouds",
+    }
     prompt = f"TOK {word.get(scene, scene)}"
     assert read(prompt).scene == scene
     assert_marked(decode(painted(portraits, prompt)))
@@ -162,13 +175,66 @@ def assert_marked(pixels: Pixels) -> None:
         ("TOK at sunset", "beach", "photo"),
         ("golden hour in the mountains", "mountains", "photo"),
         ("oil painting of TOK in the streets of Paris, sketched", "city_night", "oil"),
-        ("TOK, watercolour", "abstract", "watercolor"),
+        ("TOK, qwertz", "abstract", "photo"),
         ("film noir", "city_night", "noir"),
     ],
 )
 def test_prompts_are_read(prompt: str, scene: str, style: str) -> None:
     brief = read(prompt)
     assert (brief.scene, brief.style) == (scene, style)
+
+
+def test_a_manner_alone_gets_a_place_that_suits_it() -> None:
+    scenes = {read(f"TOK {word}, watercolour").scene for word in ("laughing", "thinking", "calm", "proud")}
+    assert len(scenes) > 1
+    assert scenes <= {"garden", "mountains", "sky"}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "scene"),
+    [
+        ("TOK as an astronaut on the moon, earth rising behind", "moon"),
+        ("TOK among the stars", "space"),
+        ("TOK in the rain", "city_night"),
+        ("TOK in a rainforest", "forest"),
+    ],
+)
+def test_the_narrower_place_wins(prompt: str, scene: str) -> None:
+    assert read(prompt).scene == scene
+
+
+@pytest.mark.parametrize("prompt", ["TOK in the rain", "TOK with an umbrella in a garden", "TOK, stormy sea"])
+def test_rain_is_heard_of(prompt: str) -> None:
+    assert read(prompt).rain
+
+
+@pytest.mark.parametrize("prompt", ["TOK under a rainbow", "TOK in a rainforest", "TOK on a train"])
+def test_what_only_sounds_like_rain_is_not(prompt: str) -> None:
+    assert not read(prompt).rain
+
+
+def test_rain_is_seen(portraits: list[Portrait], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streaks: for its brightness, more change across the falling drops than in the same picture dry."""
+    wet = decode(painted(portraits, "TOK in a garden, rain"))
+    monkeypatch.setattr("visiona.sandbox.replicate.painter.prompt._RAIN", re.compile("(?!)"))
+    dry = decode(painted(portraits, "TOK in a garden, rain"))
+    sky = slice(0, len(wet) // 3)
+    wet_change, dry_change = (np.abs(np.diff(p[sky], axis=1)).mean() / p[sky].mean() for p in (wet, dry))
+    assert wet_change > 1.3 * dry_change
+    assert wet[sky].mean() < dry[sky].mean() - 20
+
+
+def test_a_notch_between_neck_and_shoulder_is_filled() -> None:
+    solid = np.zeros((120, 120), np.uint8)
+    solid[20:60, 40:80] = 1  # head
+    solid[60:70, 52:68] = 1  # neck
+    solid[70:80, 30:90] = 1  # collar
+    solid[80:90, 52:90] = 1  # what the outline lost on the left
+    solid[90:, 20:100] = 1  # shoulders
+    draped = _draped(solid, Face(60, 40, 36))
+    assert (draped[80:90, 30:90] == 1).all()
+    assert (draped[:80] == solid[:80]).all()
+    assert (draped[90:] == solid[90:]).all()
 
 
 def test_image_to_image_keeps_the_picture_that_is_given(sandbox: Any, trained: str) -> None:
@@ -179,7 +245,8 @@ def test_image_to_image_keeps_the_picture_that_is_given(sandbox: Any, trained: s
     (far,) = sandbox.pictures(trained, image=url, prompt_strength=1.0, seed=2, output_format="png")
     assert decode(near).shape == (400, 608, 3)
     top = (slice(0, 40), slice(560, 600))
-    assert decode(near)[top][..., 0].mean() > decode(far)[top][..., 0].mean() + 20
+    red = np.array((250, 10, 10))
+    assert np.abs(decode(near)[top] - red).mean() + 20 < np.abs(decode(far)[top] - red).mean()
 
 
 def test_mask_repaints_only_what_is_white(sandbox: Any, trained: str) -> None:

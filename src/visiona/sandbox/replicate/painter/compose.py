@@ -28,6 +28,9 @@ from visiona.sandbox.replicate.painter.raster import (
     warp,
 )
 
+_NATURAL_SKIN = 0.46
+"""How colourful skin is on a well balanced photo: the span of its channels, of the highest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -170,10 +173,11 @@ def _relight(
     canvas: Canvas, backdrop: Backdrop, placed: Picture, alpha: Field, face: tuple[float, float, float]
 ) -> Picture:
     """Give the person the scene's light: tint, side light, and an edge lit from behind."""
-    level = _face_level(placed, face)
+    skin = _face_patch(placed, face)
+    level = float(np.median(luma(skin))) if skin.size else 0.5
     wanted = 0.35 * level + 0.65 * (0.44 + 0.20 * float(luma(backdrop.pixels).mean()))
     person = f32(placed * np.clip(wanted / max(level, 0.05), 0.6, 1.6) * backdrop.exposure)
-    person = _shoulder_off(person)
+    person = saturate(_shoulder_off(person), _tempered(skin))
     person = mix(person, f32(person * f32(backdrop.ambient) * 1.08), 0.6)
     across = grid(canvas.height, canvas.width)[1]
     side = f32(0.5 + (across - 0.5) * backdrop.side)
@@ -183,12 +187,20 @@ def _relight(
     return screen(person, _rim(canvas, backdrop, alpha))
 
 
-def _face_level(placed: Picture, face: tuple[float, float, float]) -> float:
-    """Brightness of the middle of the face: what an exposure is set by."""
+def _face_patch(placed: Picture, face: tuple[float, float, float]) -> Picture:
+    """The middle of the face: what exposure and colour are set by."""
     x, y, reach = face[0], face[1], face[2] * 0.32
     top, left = max(0, int(y - reach)), max(0, int(x - reach))
-    patch = placed[top : max(top + 1, int(y + reach)), left : max(left + 1, int(x + reach))]
-    return float(np.median(luma(patch))) if patch.size else 0.5
+    return placed[top : max(top + 1, int(y + reach)), left : max(left + 1, int(x + reach))]
+
+
+def _tempered(skin: Picture) -> float:
+    """How much colour to leave a person whose photo has too much of it: orange skin."""
+    if not skin.size:
+        return 1.0
+    high = skin.max(axis=-1)
+    colourful = float(np.median((high - skin.min(axis=-1)) / np.maximum(high, 0.05)))
+    return min(1.0, _NATURAL_SKIN / max(colourful, 0.01))
 
 
 def _shoulder_off(person: Picture) -> Picture:

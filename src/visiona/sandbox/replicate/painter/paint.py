@@ -1,7 +1,7 @@
 """From photos and the inputs of a prediction to one encoded picture."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,12 @@ from visiona.sandbox.replicate.painter.raster import (
     saturate,
     size,
     to_pixels,
+    toward,
 )
 from visiona.sandbox.replicate.painter.scenes import SCENES
+from visiona.sandbox.replicate.painter.scenes.parts import gloom, rain
 from visiona.sandbox.replicate.painter.styles import STYLES
-from visiona.sandbox.replicate.painter.styles.brush import Manner
+from visiona.sandbox.replicate.painter.styles.brush import Manner, face_weight
 
 ASPECTS: Mapping[str, tuple[int, int]] = {
     "1:1": (1024, 1024),
@@ -45,6 +47,15 @@ ASPECTS: Mapping[str, tuple[int, int]] = {
     "9:21": (640, 1536),
 }
 """Width and height of each named aspect ratio at one megapixel."""
+
+
+# Where it rains behind the person too: not through roofs, not in space; neon streets have rain of their own.
+_UNDER_THE_SKY = frozenset(
+    {"autumn", "beach", "city_night", "desert", "forest", "garden", "mountains", "sky", "snow", "abstract"}
+)
+
+
+_NEAR_THE_BEST = 0.2
 
 
 class SizeMissing(ValueError):
@@ -86,6 +97,9 @@ def paint(portraits: Sequence[Portrait], order: Order) -> bytes:
     backdrop = _backdrop(canvas, brief, order)
     guidance = float(inputs["guidance_scale"]) / 3.0
     scene = compose(canvas, backdrop, _choose(portraits, rng), float(inputs["lora_scale"]))
+    if brief.rain:
+        wet = rain(canvas, scene.pixels, near=1.0)
+        scene = replace(scene, pixels=mix(wet, scene.pixels, face_weight(scene, 0.75)))
     manner = Manner(rng, guidance, canvas.unit, brief.colours)
     pixels = _light(clip(STYLES[brief.style](scene, manner)), brief.light, guidance)
     pixels = _undercook(pixels, rng, inputs)
@@ -99,8 +113,9 @@ def _sixteens(length: float) -> int:
 
 
 def _choose(portraits: Sequence[Portrait], rng: np.random.Generator) -> Portrait:
-    """One of the well cut portraits; any where none is."""
-    good = [portrait for portrait in portraits if portrait.quality >= TRUSTED]
+    """One of the best cut portraits; any where none is well cut."""
+    best = max((portrait.quality for portrait in portraits), default=0.0)
+    good = [portrait for portrait in portraits if portrait.quality >= max(TRUSTED, best - _NEAR_THE_BEST)]
     pool = good or list(portraits)
     return pool[int(rng.integers(len(pool)))]
 
@@ -108,12 +123,25 @@ def _choose(portraits: Sequence[Portrait], rng: np.random.Generator) -> Portrait
 def _backdrop(canvas: Canvas, brief: prompt.Brief, order: Order) -> Backdrop:
     """The prompt's scene, or for image to image the given picture drawn towards it."""
     scene = SCENES[brief.scene](canvas)
+    if brief.rain and brief.scene in _UNDER_THE_SKY:
+        scene = _in_rain(canvas, scene)
     if order.image is None or order.mask is not None:
         return scene
     given = _fit(order.image, canvas.height, canvas.width)
     strength = float(order.inputs["prompt_strength"])
     pixels = mix(given, scene.pixels, strength * 0.75)
     return Backdrop(pixels, scene.key, scene.ambient, scene.ground, scene.side, scene.depth, scene.exposure)
+
+
+def _in_rain(canvas: Canvas, scene: Backdrop) -> Backdrop:
+    """The scene in bad weather, its light on the person with it."""
+    return replace(
+        scene,
+        pixels=rain(canvas, gloom(canvas, scene.pixels)),
+        key=toward(scene.key, (0.86, 0.93, 1.0), 0.6),
+        ambient=toward(scene.ambient, (0.84, 0.90, 0.97), 0.6),
+        exposure=scene.exposure * 0.95,
+    )
 
 
 def _fit(image: Pixels, height: int, width: int) -> Picture:

@@ -121,8 +121,10 @@ def _outline(crop: Pixels, face: Face) -> tuple[Pixels, float]:
     small = cast("Pixels", cv2.bilateralFilter(small, 7, 30, 7))
     small_face = Face(face.x * scale, face.y * scale, face.size * scale)
     hints = _hints(small, small_face)
-    solid = _tidy(_segment(small, hints, small_face), small_face)
-    quality = _quality(solid, hints, small_face)
+    found = _tidy(_segment(small, hints, small_face), small_face)
+    solid = _draped(found, small_face)
+    lost = float((solid != found).sum()) / small_face.size**2
+    quality = _quality(solid, hints, small_face) * float(np.clip(1.05 - 1.5 * lost, 0.0, 1.0))
     return _refine(solid, crop, face, small_face), quality
 
 
@@ -198,6 +200,27 @@ def _tidy(solid: Pixels, face: Face) -> Pixels:
     _, reached = cv2.connectedComponents(outside)
     filled = (reached != reached[0, 0])[1:-1, 1:-1].astype(np.uint8)
     return cast("Pixels", cv2.morphologyEx(filled, cv2.MORPH_CLOSE, kernel))
+
+
+def _draped(solid: Pixels, face: Face) -> Pixels:
+    """`solid` without notches between neck and shoulder: from the neck down, people only grow broader."""
+    rows, columns = solid.shape
+    first, last = (min(rows - 1, int(face.y + reach * face.size)) for reach in (0.45, 1.0))
+    if last - first < 3:
+        return solid
+    neck = first + int(np.argmin(solid[first:last].sum(axis=1)))
+    body = solid[neck:] > 0
+    empty = ~body.any(axis=1)
+    middle = int(np.clip(face.x, 0, columns - 1))
+    left = np.where(empty, middle, body.argmax(axis=1))
+    right = np.where(empty, middle, columns - 1 - body[:, ::-1].argmax(axis=1))
+    outer_left = np.minimum.accumulate(left)[:, None]
+    outer_right = np.maximum.accumulate(right)[:, None]
+    place = np.arange(columns, dtype=np.int64)[None, :]
+    within = (place >= outer_left) & (place <= outer_right) & (np.abs(place - face.x) < 1.6 * face.size)
+    draped = solid.copy()
+    draped[neck:][within] = 1
+    return draped
 
 
 def _own_colours(crop: Pixels, alpha: Pixels, face: Face) -> Pixels:

@@ -11,6 +11,11 @@ from dataclasses import dataclass
 
 from visiona.sandbox.replicate.painter.raster import Colour
 
+# Places that the words around them would hide: an astronaut on the moon stands on the ground.
+_PRECISE_PLACES: tuple[tuple[str, str], ...] = (
+    ("moon", r"on the moon|lunar|moon ?(?:walk|base|landing|surface|dust)|earth ?ris(?:e|ing)"),
+)
+
 _PLACES: tuple[tuple[str, str], ...] = (
     ("neon_city", r"cyber ?punk|neon|blade runner|futuristic city|synthwave|vaporwave|tokyo|hologra"),
     ("space", r"space|galax|nebula|cosm|planet|stars?\b|starry|moon\b|mars\b|astronaut|orbit|universe|alien"),
@@ -39,7 +44,7 @@ _PLACES: tuple[tuple[str, str], ...] = (
 # Words that set a scene only where no place was named.
 _OCCASIONS: tuple[tuple[str, str], ...] = (
     ("beach", r"sunset|sunrise|golden hour|dusk|summer|holiday|vacation"),
-    ("city_night", r"night|party|noir"),
+    ("city_night", r"night|party|noir|rain|storm|umbrella"),
     ("forest", r"nature|fantasy|adventure"),
     ("garden", r"spring\b|picnic|wedding"),
     (
@@ -47,6 +52,8 @@ _OCCASIONS: tuple[tuple[str, str], ...] = (
         r"studio|portrait|backdrop|passport|close-?up|fashion|magazine|vogue|elegant|suit\b|photo ?shoot",
     ),
 )
+
+_RAIN = re.compile(r"\b(?:rain(?!bow|forest)|storm|downpour|drizzl|monsoon|umbrella)")
 
 _STYLES: tuple[tuple[str, str], ...] = (
     ("pencil", r"pencil|sketch|drawing|drawn|charcoal|graphite|line art|ink\b|engraving|etching"),
@@ -100,6 +107,19 @@ _COLOURS: dict[str, Colour] = {
     "black": (0.07, 0.07, 0.08),
 }
 
+_SUITED_SCENES: dict[str, tuple[str, ...]] = {
+    "anime": ("sky", "garden"),
+    "comic": ("city_night", "sky"),
+    "lowpoly": ("mountains", "desert"),
+    "master": ("studio",),
+    "neon": ("neon_city",),
+    "noir": ("city_night",),
+    "oil": ("garden", "mountains", "autumn"),
+    "pixel": ("castle", "mountains"),
+    "vintage": ("studio", "garden"),
+    "watercolor": ("garden", "mountains", "sky"),
+}
+
 _UNSAFE = re.compile(r"\b(nsfw|nude|nudity|naked|porn\w*|topless|explicit|gore)\b", re.IGNORECASE)
 
 
@@ -110,6 +130,7 @@ class Brief:
     scene: str
     style: str
     light: str
+    rain: bool
     colours: tuple[Colour, ...]
     key: int
 
@@ -122,12 +143,16 @@ def unsafe(prompt: str) -> bool:
 def read(prompt: str) -> Brief:
     text = prompt.casefold()
     style = _first(_STYLES, text) or "photo"
+    key = int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:8])
+    vocabularies = (_PRECISE_PLACES, _PLACES, _OCCASIONS)
+    named = next((scene for places in vocabularies if (scene := _first(places, text))), None)
     return Brief(
-        scene=_first(_PLACES, text) or _first(_OCCASIONS, text) or _scene_for(style),
+        scene=named or _scene_for(style, key),
         style=style,
         light=_first(_LIGHTS, text) or "natural",
+        rain=_RAIN.search(text) is not None,
         colours=tuple(_COLOURS[word] for word in re.findall(r"[a-z]+", text) if word in _COLOURS),
-        key=int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:8]),
+        key=key,
     )
 
 
@@ -141,8 +166,7 @@ def _first(vocabulary: tuple[tuple[str, str], ...], text: str) -> str | None:
     return min(found)[1] if found else None
 
 
-def _scene_for(style: str) -> str:
-    """Where a person is when only the manner of the picture was said."""
-    return {"photo": "abstract", "master": "studio", "noir": "city_night", "neon": "neon_city"}.get(
-        style, "abstract"
-    )
+def _scene_for(style: str, key: int) -> str:
+    """Where a person is when only the manner of the picture was said: somewhere that suits it."""
+    suited = _SUITED_SCENES.get(style, ("abstract",))
+    return suited[key % len(suited)]

@@ -15,6 +15,7 @@ SCENES: Mapping[str, Callable[[Canvas], Backdrop]] = {
     "forest": woods.forest,
     "garden": woods.garden,
     "library": rooms.library,
+    "moon": beyond.moon,
     "mountains": open_air.mountains,
     "neon_city": town.neon_city,
     "office": rooms.office,

@@ -13,6 +13,7 @@ from visiona.sandbox.replicate.painter.raster import (
     flat,
     fractal,
     gradient,
+    line,
     mix,
     polygon,
     screen,
@@ -32,6 +33,54 @@ from visiona.sandbox.replicate.painter.scenes.parts import (
 
 
 def beach(canvas: Canvas) -> Backdrop:
+    """The sea: by day from the sand, or where the light says so under a low sun."""
+    return _shore(canvas) if canvas.light in ("natural", "bright") else _sunset(canvas)
+
+
+def _shore(canvas: Canvas) -> Backdrop:
+    """Turquoise water rolling onto bright sand, palms leaning in."""
+    height, width = canvas.height, canvas.width
+    top = canvas.accent(0, canvas.hue(canvas.pick(0.55, 0.59), 0.68, 0.86))
+    pixels = gradient(height, width, [(0, top), (0.5, toward(top, (1, 1, 1), 0.72)), (1, (1, 1, 1))])
+    pixels = clouds(canvas, pixels, (1.0, 1.0, 1.0), amount=0.85, stretch=3.2)
+    horizon, shore = canvas.pick(0.50, 0.56), canvas.pick(0.70, 0.76)
+    sea = canvas.accent(1, (0.10, 0.62, 0.68))
+    waves = fractal(canvas.rng, height, width, cells=30, octaves=4, stretch=9.0)
+    deep = gradient(
+        height,
+        width,
+        [
+            (horizon, toward(sea, (0.03, 0.20, 0.44), 0.75)),
+            (shore, toward(sea, (0.80, 1.0, 0.95), 0.45)),
+            (1, sea),
+        ],
+    )
+    flat_sea = np.zeros(width, np.float32)
+    water = f32(deep * (0.90 + 0.22 * waves[..., None]))
+    pixels = mix(pixels, water, below(canvas, horizon, flat_sea))
+    tide = ridge(canvas, 0.045, 3.0, octaves=3)
+    sand = canvas.accent(2, (0.93, 0.83, 0.65))
+    for back, strength in ((0.11, 0.45), (0.055, 0.7), (0.012, 0.95)):
+        pixels = _surf(canvas, pixels, shore - back, f32(tide * (0.4 + strength * 0.6)), strength)
+    grains = fractal(canvas.rng, height, width, cells=90, octaves=3)
+    dunes = fractal(canvas.rng, height, width, cells=6, octaves=3, stretch=4.0)
+    ground = f32(f32(sand) * (0.86 + 0.10 * grains + 0.16 * dunes)[..., None])
+    pixels = mix(pixels, toward(sand, (0.42, 0.34, 0.27), 0.55), below(canvas, shore, tide))
+    pixels = mix(pixels, ground, below(canvas, shore + 0.035, tide))
+    side = 1.0 if canvas.pick(0, 1) > 0.5 else -1.0
+    pixels = _palm(canvas, pixels, -side)
+    return Backdrop(
+        pixels,
+        key=(1.0, 0.96, 0.84),
+        ambient=(0.99, 0.98, 0.95),
+        ground=toward(sand, (0.5, 0.38, 0.26), 0.45),
+        side=side,
+        depth=0.25,
+        exposure=1.06,
+    )
+
+
+def _sunset(canvas: Canvas) -> Backdrop:
     """A low sun over water, its path glittering towards the viewer."""
     height, width = canvas.height, canvas.width
     warm = canvas.accent(0, canvas.hue(canvas.pick(0.02, 0.09), 0.82, 1.0))
@@ -202,6 +251,35 @@ def _water(canvas: Canvas, sky_pixels: Picture, horizon: float, sun_x: float, wa
     pixels[line:] = screen(sea, f32(path[..., None] * np.array([1.0, 0.8, 0.52], np.float32)))
     seam = np.exp(-(((np.arange(height, dtype=np.float32)[:, None] - line) / (height * 0.012)) ** 2))
     return mix(pixels, (1.0, 0.86, 0.66), f32(np.broadcast_to(seam, (height, width)) * 0.35))
+
+
+def _surf(canvas: Canvas, pixels: Picture, line: float, profile: Field, strength: float) -> Picture:
+    """One line of foam, torn along its back."""
+    height, width = canvas.height, canvas.width
+    torn = fractal(canvas.rng, height, width, cells=28, octaves=4, stretch=3.0)
+    behind = f32(np.linspace(0, 1, height, dtype=np.float32)[:, None] - (line - profile)[None, :])
+    body = smoothstep(-0.004, 0.002, behind) * smoothstep(0.030, 0.004, f32(behind + (torn - 0.5) * 0.03))
+    return mix(pixels, (0.98, 1.0, 1.0), f32(body * strength * (0.55 + 0.45 * torn)))
+
+
+def _palm(canvas: Canvas, pixels: Picture, side: float) -> Picture:
+    """Fronds that hang into the picture from a crown just outside of it."""
+    height, width = canvas.height, canvas.width
+    crown = (width * (0.5 + side * canvas.pick(0.46, 0.54)), height * canvas.pick(0.02, 0.10))
+    leaves = pixels.copy()
+    for _ in range(11):
+        start = np.pi / 2 + side * canvas.pick(-0.3, 2.1)
+        reach, droop = canvas.unit * canvas.pick(0.26, 0.42), canvas.pick(0.5, 1.1)
+        shade = canvas.hue(canvas.pick(0.26, 0.36), 0.58, canvas.pick(0.16, 0.36))
+        x, y, angle = *crown, start
+        for step in range(30):
+            angle += (np.pi / 2 - angle) * droop * 0.045
+            x, y = x + float(np.cos(angle)) * reach / 30, y + float(np.sin(angle)) * reach / 30
+            blade = reach * 0.30 * float(np.sin(np.pi * (0.12 + 0.86 * step / 30)))
+            for turn in (0.75, -0.75):
+                tip = (x + float(np.cos(angle + turn)) * blade, y + float(np.sin(angle + turn)) * blade)
+                line(leaves, (x, y), tip, shade, max(1, round(canvas.unit * 0.0045)))
+    return blur(leaves, canvas.unit * 0.002)
 
 
 def _dune(

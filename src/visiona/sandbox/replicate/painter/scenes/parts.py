@@ -16,6 +16,7 @@ from visiona.sandbox.replicate.painter.raster import (
     fractal,
     grid,
     line,
+    luma,
     mix,
     polygon,
     screen,
@@ -130,16 +131,27 @@ def flakes(canvas: Canvas, pixels: Picture, count: int) -> Picture:
     return mix(pixels, (1.0, 1.0, 1.0), blur(layer, canvas.unit * 0.0016))
 
 
-def rain(canvas: Canvas, pixels: Picture) -> Picture:
+def rain(canvas: Canvas, pixels: Picture, *, near: float = 0.0) -> Picture:
+    """Falling drops; `near` 1 is rain between the person and the camera: fewer, longer, out of focus."""
     drops = np.zeros(pixels.shape[:2], np.float32)
-    for _ in range(170):
-        x, y, long = (
-            canvas.pick(0, canvas.width),
-            canvas.pick(0, canvas.height),
-            canvas.unit * canvas.pick(0.02, 0.06),
-        )
-        line(drops, (x, y), (x - long * 0.12, y + long), canvas.pick(0.08, 0.28))
-    return screen(pixels, f32(blur(drops, 0.7)[..., None] * np.array([0.75, 0.85, 1.0], np.float32)))
+    slant = 0.10 + 0.10 * near
+    for _ in range(int((330 - 210 * near) * canvas.height * canvas.width / canvas.unit**2)):
+        x, y = canvas.pick(-0.1, 1.1) * canvas.width, canvas.pick(-0.1, 1.0) * canvas.height
+        long = canvas.unit * canvas.pick(0.03, 0.07) * (1.0 + 1.6 * near)
+        thick = max(1, round(canvas.unit * (0.0016 + 0.0022 * near)))
+        line(drops, (x, y), (x - long * slant, y + long), canvas.pick(0.14, 0.42), thick)
+    soft = max(0.6, canvas.unit * (0.0006 + 0.0010 * near))
+    return screen(pixels, f32(blur(drops, soft)[..., None] * np.array([0.78, 0.87, 1.0], np.float32)))
+
+
+def gloom(canvas: Canvas, pixels: Picture) -> Picture:
+    """Daylight under rain clouds: greyer, darker, the distance in mist. Lights of the night stay."""
+    level = float(luma(pixels).mean())
+    day = min(1.0, level * 2)
+    grey = mix(pixels, f32(luma(pixels)[..., None] * f32((0.90, 0.97, 1.06))), 0.65 * day**2)
+    dark = f32(grey * min(1.0, 0.38 / max(level, 0.05)))
+    mist = fractal(canvas.rng, canvas.height, canvas.width, cells=3, octaves=4, stretch=3.0)
+    return mix(dark, (0.50, 0.55, 0.60), f32((0.04 + 0.22 * mist) * day))
 
 
 def stars(canvas: Canvas, pixels: Picture) -> Picture:

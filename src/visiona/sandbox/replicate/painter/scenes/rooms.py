@@ -186,7 +186,8 @@ def castle(canvas: Canvas) -> Backdrop:
         for brick in range(int(width / course / 2) + 2):
             x = (brick * 2 + row % 2) * course
             line(pixels, (x, row * course), (x, (row + 1) * course), (0.07, 0.07, 0.08), 2)
-    cloth = canvas.accent(0, canvas.hue(canvas.pick(0, 1), 0.75, 0.5))
+    heraldic = ((0.48, 0.08, 0.10), (0.10, 0.16, 0.42), (0.10, 0.28, 0.17), (0.30, 0.10, 0.34))
+    cloth = canvas.accent(0, heraldic[int(canvas.rng.integers(len(heraldic)))])
     trim = canvas.accent(1, (0.80, 0.62, 0.25))
     count = max(2, round(width / height * 2.4))
     for index in range(count):
