@@ -1,6 +1,7 @@
 """Signed links, and objects from before their row exists until after it is gone."""
 
 import asyncio
+import re
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from visiona.core.errors import NotFound
 from visiona.core.guard import TransactionOpenError
 from visiona.db.actor import SystemActor, UserActor
 from visiona.db.pool import Connection, Database
+from visiona.entrypoints.api.security import security_headers
 from visiona.objects.jobs import jobs
 from visiona.objects.model import LINK_TTL_S, Kind, LinkSigner, content_type_of, new_key
 from visiona.objects.service import SWEEP_BATCH, ObjectService
@@ -423,3 +425,15 @@ async def test_many_at_once_do_not_meet(
         await objects.fetch(key, tmp_path / "copy")
         assert (tmp_path / "copy").read_text() == f"picture {number}"
         assert await _content(store, key) == f"picture {number}".encode()
+
+
+async def test_where_links_lead_is_known_to_the_pages(database: Database, objects: ObjectService) -> None:
+    assert await objects.link_origin() is None
+    keys = {"access_key_id": "id", "secret_access_key": "secret", "region": "eu-central-1"}
+    bucket = ObjectService(database, open_store("s3://faces/private", options=keys), SIGNER, FixedClock(NOW))
+    origin = await bucket.link_origin()
+    assert origin is not None
+    assert re.fullmatch(r"https://[a-z0-9.-]+\.amazonaws\.com", origin)
+    policy = security_headers(origin)["Content-Security-Policy"]
+    assert f"img-src 'self' {origin} blob: data:;" in policy
+    assert "img-src 'self' blob: data:;" in security_headers(None)["Content-Security-Policy"]

@@ -22,7 +22,7 @@ from visiona.entrypoints.api import (
     photos,
     problems,
 )
-from visiona.entrypoints.api.security import SECURITY_HEADERS, guard
+from visiona.entrypoints.api.security import guard, security_headers
 from visiona.entrypoints.hooks import replicate
 from visiona.entrypoints.web.pages import create_pages, on_unrouted
 
@@ -32,15 +32,24 @@ API_ROOMS = (auth, photos, models, generate, gallery, events, health, media)
 
 def create_asgi(app: App) -> Litestar:
     """The whole web application; the `App` is opened and closed with it."""
+    headers = security_headers(None)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncGenerator[None]:
         await app.open()
+        headers.update(security_headers(await app.objects.link_origin()))
         app.events.start()
         try:
             yield
         finally:
             await app.close()
+
+    async def secure(message: Message, _: Scope) -> None:
+        """On everything that is sent, errors and files included."""
+        if message["type"] == "http.response.start":
+            sent = MutableScopeHeaders.from_message(message)
+            for name, value in headers.items():
+                sent.setdefault(name, value)
 
     handlers = [handler for room in API_ROOMS for handler in room.HANDLERS]
     api = Router("/", route_handlers=[*handlers, *replicate.HANDLERS], exception_handlers=problems.HANDLERS)
@@ -52,16 +61,8 @@ def create_asgi(app: App) -> Litestar:
         guards=[guard],
         dependencies={"app": Provide(lambda: app, sync_to_thread=False)},
         request_max_body_size=JSON_BODY_LIMIT,
-        before_send=[_secure],
+        before_send=[secure],
         openapi_config=openapi.config(),
         logging_config=None,
         exception_handlers={**problems.HANDLERS, HTTPException: on_unrouted},
     )
-
-
-async def _secure(message: Message, _: Scope) -> None:
-    """On everything that is sent, errors and files included."""
-    if message["type"] == "http.response.start":
-        headers = MutableScopeHeaders.from_message(message)
-        for name, value in SECURITY_HEADERS.items():
-            headers.setdefault(name, value)

@@ -6,13 +6,14 @@ is a job that commits together with the deletion of their row.
 
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from visiona.core.clock import Clock
 from visiona.db.actor import SystemActor, UserActor
 from visiona.db.jobs import enqueue
 from visiona.db.pool import Connection, Database
 from visiona.objects import store
-from visiona.objects.model import LINK_TTL_S, LinkSigner
+from visiona.objects.model import LINK_TTL_S, Kind, LinkSigner, new_key
 from visiona.ports.storage import ObjectStore, StoredObject
 
 DELETE_TASK = "objects.delete"
@@ -65,6 +66,14 @@ class ObjectService:
         """A short-lived link that opens this object without a header."""
         own = await self._objects.signed_url(key, LINK_TTL_S)
         return own or self._signer.sign(key, self._clock.now())
+
+    async def link_origin(self) -> str | None:
+        """Where links lead that are not ours: the store's own origin, for the pages' security policy."""
+        own = await self._objects.signed_url(new_key(0, Kind.IMAGE, "image/webp"), LINK_TTL_S)
+        if own is None:
+            return None
+        parts = urlsplit(own)
+        return f"{parts.scheme}://{parts.netloc}"
 
     async def open_link(
         self, key: str, expires: int, signature: str, byte_range: tuple[int, int] | None

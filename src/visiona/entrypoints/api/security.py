@@ -36,11 +36,7 @@ _SESSION_STATE = "visiona_session"
 TheApp = NamedDependency[App]
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
 
-SECURITY_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
-        "frame-ancestors 'none'; form-action 'self'"
-    ),
+_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), geolocation=(), microphone=(), payment=(self)",
@@ -52,6 +48,16 @@ SECURITY_HEADERS = {
 
 def app_of(connection: AnyConnection) -> App:
     return connection.app.state.visiona
+
+
+def security_headers(image_origin: str | None) -> dict[str, str]:
+    """What every response carries. `image_origin` is the object store's, where links lead to it."""
+    images = " ".join(filter(None, ("'self'", image_origin, "blob:", "data:")))
+    policy = (
+        f"default-src 'self'; img-src {images}; object-src 'none'; base-uri 'none'; "
+        "frame-ancestors 'none'; form-action 'self'"
+    )
+    return {"Content-Security-Policy": policy, **_HEADERS}
 
 
 class LogInFirst(Exception):
