@@ -11,6 +11,10 @@ from visiona.entrypoints.cli.errors import CommandFailed
 from visiona.entrypoints.cli.options import remember_server
 from visiona.entrypoints.cli.output import fail
 from visiona.entrypoints.cli.servers import DEFAULT_SERVER
+from visiona.settings import SettingsError
+
+# As for a wrong option: nothing was done, and another try with the same will end the same.
+WRONG_SETTINGS = 2
 
 
 def _print_version(wanted: bool) -> None:
@@ -28,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CommandFailed as failure:
         fail(failure)
         sys.exit(failure.exit_status)
+    except SettingsError as error:
+        fail(CommandFailed(str(error)))
+        sys.exit(WRONG_SETTINGS)
 
 
 def build_app() -> typer.Typer:

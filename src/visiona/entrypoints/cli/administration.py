@@ -65,7 +65,10 @@ def diagnose() -> list[Finding]:
 @contextmanager
 def _settings() -> Generator[Settings]:
     try:
-        with provided(read_settings()) as settings:
+        given = read_settings()
+        with provided(given) as settings:
+            if settings.database_url != given.database_url:  # our own server, perhaps a new one
+                asyncio.run(prepare_database(settings))
             yield settings
     except SettingsError as error:
         raise CommandFailed(str(error)) from error
