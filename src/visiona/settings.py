@@ -14,6 +14,7 @@ class SettingsError(ValueError):
     """A setting is missing or wrong; the message names it and says how to mend it."""
 
 
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -156,6 +157,8 @@ def _parse(name: str, text: str) -> object:
 def _check(settings: Settings) -> None:
     if settings.environment not in {"development", "production"}:
         raise SettingsError("VISIONA_ENVIRONMENT must be development or production.")
+    if settings.log_level not in _LOG_LEVELS:
+        raise SettingsError(f"VISIONA_LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}.")
     unknown = set(settings.enhancers) - {"openai", "anthropic"}
     if unknown:
         raise SettingsError(f"VISIONA_ENHANCERS names unknown services: {', '.join(sorted(unknown))}.")

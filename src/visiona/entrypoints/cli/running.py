@@ -123,6 +123,7 @@ async def _serve_together(apps: Sequence[tuple[object, int]]) -> None:
 
 def _start(*, supervised: bool) -> Settings:
     settings = read_settings()
+    os.umask(0o077)  # whatever is written is about somebody, and nobody else's business
     logging.basicConfig(level=settings.log_level, format=LOG_FORMAT, stream=sys.stderr)
     # They log every job, request and step of their start at INFO; ours say what matters.
     for name in ("procrastinate", "httpx", "httpx2", "uvicorn.error"):

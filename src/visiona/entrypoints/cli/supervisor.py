@@ -8,6 +8,7 @@ things are from the environment alone.
 import asyncio
 import base64
 import contextlib
+import fcntl
 import hashlib
 import os
 import signal
@@ -34,20 +35,28 @@ console = Console(highlight=False, soft_wrap=True)
 
 @contextlib.contextmanager
 def provided(settings: Settings) -> Generator[Settings]:
-    """The settings with the database and the secret filled in, as far as they were left out."""
-    from visiona.db.embedded import embedded_server  # noqa: PLC0415 - production does without
-    from visiona.entrypoints.cli.running import secret_from_file  # noqa: PLC0415 - loads the web server
+    """The settings with the database and the secret filled in, as far as they were left out.
+
+    Raises `SettingsError` where the data folder cannot be used.
+    """
+    from visiona.db.embedded import EmbeddedServerError, embedded_server  # noqa: PLC0415 - as below
+    from visiona.entrypoints.cli.running import secret_from_file  # noqa: PLC0415 - production does without
 
     if settings.production:
         yield settings
         return
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    secret = settings.secret_key or secret_from_file(settings.data_dir / "secret.key")
+    with _usable_folder():
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        secret = settings.secret_key or secret_from_file(settings.data_dir / "secret.key")
     settings = replace(settings, secret_key=secret)
     if settings.database_url or settings.app_database_url:
         yield settings
         return
-    with embedded_server(settings.data_dir / "postgres") as url:
+    with contextlib.ExitStack() as running:
+        try:
+            url = running.enter_context(embedded_server(settings.data_dir / "postgres"))
+        except EmbeddedServerError as error:
+            raise SettingsError(str(error)) from error
         yield replace(settings, database_url=url)
 
 
@@ -55,12 +64,43 @@ def run_everything() -> int:
     """Run until Ctrl-C or SIGTERM; answers the exit status."""
     try:
         settings = read_settings()
-        _check_usable(settings)
-        with _stop_requested() as stop, provided(settings) as complete:
-            return _run(complete, stop)
+        with _stop_requested() as stop, _alone(settings):
+            _check_usable(settings)
+            with provided(settings) as complete:
+                return _run(complete, stop)
     except SettingsError as error:
         console.print(f"[red]{error}[/red]")
         return 2
+
+
+@contextlib.contextmanager
+def _usable_folder() -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SettingsError(
+            f"The folder for data cannot be used: {error}. Choose another: VISIONA_DATA_DIR=~/visiona make up"
+        ) from error
+
+
+@contextlib.contextmanager
+def _alone(settings: Settings) -> Generator[None]:
+    """One Visiona to a folder: two would take each other's jobs to different sandboxes.
+
+    The lock goes with the process, however it ends.
+    """
+    with _usable_folder():
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (settings.data_dir / "up.lock").open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SettingsError(
+                f"Visiona runs on {_shown(settings.data_dir)} already. Stop it first, or choose another "
+                "folder and port: VISIONA_DATA_DIR=./other VISIONA_PORT=8001 make up"
+            ) from error
+        yield
 
 
 class _Stop:
