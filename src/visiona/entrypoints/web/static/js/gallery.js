@@ -136,6 +136,7 @@ class Gallery {
   #adopt(tile, image) {
     const img = slot(tile, "image");
     tile.dataset.id = image.id;
+    tile.style.setProperty("--shape", image.width / image.height);
     if (img.getAttribute("src") !== image.thumbnail_url) setPicture(img, image);
     img.alt = image.prompt;
     setText(tile, "select-label", `Select: ${image.prompt}`);
