@@ -115,6 +115,7 @@ _SUITED_SCENES: dict[str, tuple[str, ...]] = {
     "neon": ("neon_city",),
     "noir": ("city_night",),
     "oil": ("garden", "mountains", "autumn"),
+    "pencil": ("sky", "studio"),
     "pixel": ("castle", "mountains"),
     "vintage": ("studio", "garden"),
     "watercolor": ("garden", "mountains", "sky"),

@@ -51,7 +51,7 @@ def moon(canvas: Canvas) -> Backdrop:
     pixels = stars(canvas, flat(height, width, (0.008, 0.009, 0.016)))
     side = 1.0 if canvas.pick(0, 1) > 0.5 else -1.0
     _earth(canvas, pixels, (0.5 - side * canvas.pick(0.24, 0.38), canvas.pick(0.14, 0.26)))
-    dust = canvas.accent(0, (0.56, 0.55, 0.54))
+    dust = canvas.accent(0, (0.43, 0.425, 0.42))
     for layer, horizon in enumerate((0.56, 0.66)):
         hills = ridge(canvas, 0.16 - 0.10 * layer, 3 + layer, octaves=5)
         pixels = terrain(canvas, pixels, horizon, hills, toward(dust, (0.16, 0.16, 0.17), 0.5 - 0.4 * layer))
