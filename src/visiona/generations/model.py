@@ -1,6 +1,7 @@
 """A run, its inputs and its images. Pure."""
 
 import json
+import logging
 import re
 import secrets
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from typing import Any, cast
 
 from visiona.core.errors import FieldError, Invalid, NotFound
 from visiona.core.work import REFUND_NOTE, Failure, WorkState
+
+logger = logging.getLogger(__name__)
 
 PROMPT_MAX = 1500
 OUTPUTS_MAX = 4
@@ -145,11 +148,22 @@ def resolve_inputs(schemas: Mapping[str, Any], given: Mapping[str, Any], num_out
 
 
 def _schema_errors(schemas: Mapping[str, Any], inputs: Mapping[str, Any]) -> list[FieldError]:
+    """What the trained version's own schema refuses. The schema comes from the provider: it may not
+    have addresses fetched, and one that cannot be applied leaves the checking to the provider.
+    """
     from jsonschema import Draft202012Validator  # noqa: PLC0415 - costs start-up time, seldom needed
+    from referencing import Registry  # noqa: PLC0415 - as above
 
     own = {key: value for key, value in schemas["Input"].items() if key != "required"}
     document = {**own, "components": {"schemas": dict(schemas)}}
-    found = Draft202012Validator(document).iter_errors(dict(inputs))
+    validator = Draft202012Validator(document, registry=Registry())  # one that retrieves nothing
+    try:
+        found = list(validator.iter_errors(dict(inputs)))
+    except RecursionError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a schema that is none brings about
+        logger.warning("a trained version's schema cannot be applied: %s", type(error).__name__)
+        return []
     return [
         FieldError(".".join(str(part) for part in error.absolute_path), "out_of_range", f"{error.message}.")
         for error in found

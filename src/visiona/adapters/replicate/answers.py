@@ -185,8 +185,10 @@ def read_input_schema(body: bytes) -> dict[str, Any]:
     document = decode(body, Version).openapi_schema or {}
     components = document.get("components")
     schemas = cast("dict[str, Any]", components).get("schemas") if isinstance(components, dict) else None
-    if not isinstance(schemas, dict):
-        raise UnusableAnswerError("a version without schemas")
+    inputs = cast("dict[str, Any]", schemas).get("Input") if isinstance(schemas, dict) else None
+    properties = cast("dict[str, Any]", inputs).get("properties") if isinstance(inputs, dict) else None
+    if not isinstance(properties, dict):
+        raise UnusableAnswerError("a version without a schema of its inputs")
     return cast("dict[str, Any]", schemas)
 
 
