@@ -64,13 +64,18 @@ class PhotoService:
             {file_key: (image.master, image.content_type), thumbnail_key: (image.thumbnail, "image/webp")},
         )
         async with self._database.transaction(actor) as connection:
-            photo = await store.insert(connection, actor.user_id, file_key, thumbnail_key, image)
+            full = await store.locked_count(connection, actor.user_id) >= MAX_PHOTOS
+            photo = (
+                None
+                if full
+                else await store.insert(connection, actor.user_id, file_key, thumbnail_key, image)
+            )
             if photo is not None:
                 await self._objects.settle(connection, keys)
                 await audit.record(connection, actor.user_id, Action.PHOTO_ADDED, {"photo_id": photo.id})
         if photo is None:
             await self._objects.discard(actor, keys)
-            raise duplicate()
+            raise too_many() if full else duplicate()
         return photo
 
 

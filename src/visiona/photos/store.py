@@ -40,6 +40,12 @@ async def count(connection: Connection, user_id: int) -> int:
     return await fetch_value(connection, "select count(*) from photos where user_id = %s", [user_id])
 
 
+async def locked_count(connection: Connection, user_id: int) -> int:
+    """The same, with this person's other additions waiting until this transaction ends."""
+    await connection.execute("select pg_advisory_xact_lock(hashtextextended('photos', %s))", [user_id])
+    return await count(connection, user_id)
+
+
 async def page(connection: Connection, user_id: int, limit: int, before: int | None) -> list[Photo]:
     """Newest first, older than the photo `before`."""
     async with connection.cursor(row_factory=class_row(Photo)) as cursor:
