@@ -71,6 +71,10 @@ class EventHub:
             if not peers:
                 del self._subscribers[user_id]
 
+    def subscribers(self, user_id: int) -> int:
+        """How many listen to this person's events now."""
+        return len(self._subscribers.get(user_id, ()))
+
     async def _listen(self) -> None:
         while True:
             try:

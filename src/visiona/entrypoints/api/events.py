@@ -9,7 +9,7 @@ from litestar import Request, get
 from litestar.response import Stream
 
 from visiona.bootstrap import App
-from visiona.core.errors import NotFound
+from visiona.core.errors import NotFound, TooMany
 from visiona.db.actor import UserActor
 from visiona.db.events import Event
 from visiona.entrypoints.api.security import USER, TheApp, actor_of
@@ -18,6 +18,8 @@ from visiona.entrypoints.api.views import model_view, run_view
 HEARTBEAT_S = 15.0
 # A browser reconnects by itself, and its session is checked anew then.
 STREAM_LIFETIME_S = 600.0
+# Of one person: each costs a look at the database for every event.
+MAX_STREAMS = 50
 
 
 @get("/api/events", auth=USER, media_type="text/event-stream")
@@ -26,8 +28,13 @@ async def events(app: TheApp, request: Request[Any, Any, Any]) -> Stream:
 
     `resync` means that events may have been missed: read the lists again.
     """
+    actor = actor_of(request)
+    if app.events.subscribers(actor.user_id) >= MAX_STREAMS:
+        raise TooMany(
+            "too_many_streams", "You have very many pages open. Close some of them.", retry_after=30
+        )
     return Stream(
-        _stream(app, actor_of(request)),
+        _stream(app, actor),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
