@@ -1,31 +1,41 @@
 """How the worker treats jobs that fail."""
 
 import asyncio
-import types
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from procrastinate.testing import InMemoryConnector
 
+from visiona.clones import jobs as clone_jobs
 from visiona.db.jobs import Job, RetryLater
 from visiona.entrypoints import worker
+from visiona.objects import jobs as object_jobs
 
 
-async def work(*jobs: Job) -> InMemoryConnector:
-    """Have a worker do one of each of these jobs."""
-    app = types.SimpleNamespace(
-        jobs=lambda: list(jobs), database=types.SimpleNamespace(url="postgresql://nowhere")
-    )
+async def work(*jobs: Job, attempts: int = 0) -> InMemoryConnector:
+    """Have a worker do one of each of these jobs, which were tried so often before."""
+    app = SimpleNamespace(jobs=lambda: list(jobs), database=SimpleNamespace(url="postgresql://nowhere"))
     queue = worker.build_queue(app)  # type: ignore[arg-type] # as much of an App as this takes
     connector = InMemoryConnector()
     with queue.replace_connector(connector) as replaced:
         for job in jobs:
             await replaced.configure_task(job.name).defer_async()
+        for row in connector.jobs.values():
+            row["attempts"] = attempts
         await replaced.run_worker_async(wait=False, install_signal_handlers=False, listen_notify=False)
     return connector
 
 
 def states(connector: InMemoryConnector, name: str) -> list[str]:
     return [job["status"] for job in connector.jobs.values() if job["task_name"] == name]
+
+
+@pytest.fixture
+def jobs() -> list[Job]:
+    """What the worker runs for the rooms that delete things."""
+    unused: Any = SimpleNamespace(sweep=None)
+    return [*clone_jobs.jobs(unused), *object_jobs.jobs(unused)]
 
 
 async def unavailable() -> None:
@@ -44,6 +54,17 @@ async def test_what_the_sweep_repeats_is_not_tried_again_by_itself(run: object) 
 
 async def test_what_nobody_else_repeats_is_tried_again() -> None:
     assert states(await work(Job("work", unavailable)), "work") == ["todo"]
+
+
+@pytest.mark.parametrize(("lasting", "state"), [(False, "failed"), (True, "todo")])
+async def test_only_what_somebody_was_promised_is_tried_for_ever(lasting: bool, state: str) -> None:
+    """A deletion outlasts any outage: what it is about is a person's likeness."""
+    job = Job("work", broken, lasting=lasting)
+    assert states(await work(job, attempts=worker.MAX_ATTEMPTS), "work") == [state]
+
+
+def test_deletions_are_lasting(jobs: list[Job]) -> None:
+    assert {job.name for job in jobs if job.lasting} == {"objects.delete", "clones.delete_version"}
 
 
 async def test_a_job_that_hangs_does_not_keep_the_sweep_away(monkeypatch: pytest.MonkeyPatch) -> None:

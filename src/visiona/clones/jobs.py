@@ -26,7 +26,7 @@ def jobs(service: CloneService) -> list[Job]:
     return [
         Job(SUBMIT_TASK, submit, swept=True),
         Job(APPLY_TASK, apply, swept=True),
-        Job(DELETE_VERSION_TASK, delete_version),
+        Job(DELETE_VERSION_TASK, delete_version, lasting=True),
         Job(DELETE_ARCHIVE_TASK, delete_archive),
         Job("clones.sweep", service.sweep, cron="* * * * * */2"),
     ]

@@ -19,13 +19,14 @@ class Job:
 
     `cron` (six fields, seconds last) makes it periodic, run without arguments. A `swept` job is not
     tried again by itself: a sweep asks for it for as long as there is something to do, and retries
-    beside it would only add up.
+    beside it would only add up. A `lasting` one is never given up: somebody was promised it.
     """
 
     name: str
     run: Callable[..., Awaitable[None]]
     cron: str | None = None
     swept: bool = False
+    lasting: bool = False
 
 
 async def enqueue(

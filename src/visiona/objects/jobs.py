@@ -9,6 +9,6 @@ def jobs(service: ObjectService) -> list[Job]:
         await service.delete(keys)
 
     return [
-        Job(DELETE_TASK, delete),
+        Job(DELETE_TASK, delete, lasting=True),
         Job("objects.sweep", service.sweep, cron="*/10 * * * * 0"),
     ]

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -30,15 +30,22 @@ logger = logging.getLogger(__name__)
 
 
 class Backoff(BaseRetryStrategy):
-    """Exponential, from 2 s to 10 minutes, with jitter; gives up after `MAX_ATTEMPTS`."""
+    """Exponential, from 2 s to 10 minutes, with jitter; after `MAX_ATTEMPTS` it gives up, or where the
+    job is `lasting` tries every hour.
+    """
+
+    def __init__(self, *, lasting: bool) -> None:
+        self._lasting = lasting
 
     def get_retry_decision(self, *, exception: BaseException, job: QueuedJob) -> RetryDecision | None:
-        if job.attempts >= MAX_ATTEMPTS:
+        late = job.attempts >= MAX_ATTEMPTS
+        if late and not self._lasting:
             logger.error("job %s (%s) failed for good", job.id, job.task_name)
             return None
         if not isinstance(exception, RetryLater):
             logger.error("job %s (%s) failed", job.id, job.task_name, exc_info=exception)
-        delay_s = min(600.0, 2.0 ** (job.attempts + 1)) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        delay_s = 3600.0 if late else min(600.0, 2.0 ** (job.attempts + 1))
+        delay_s *= random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         return RetryDecision(retry_in={"seconds": max(1, round(delay_s))})
 
 
@@ -48,7 +55,8 @@ def build_queue(app: App) -> procrastinate.App:
     queue = procrastinate.App(connector=connector)
     for job in app.jobs():
         _register(queue, job)
-    _register(queue, Job("jobs.rescue", partial(rescue_stalled, queue), cron="* * * * * */5"))
+    lasting = frozenset(job.name for job in app.jobs() if job.lasting)
+    _register(queue, Job("jobs.rescue", partial(rescue_stalled, queue, lasting), cron="* * * * * */5"))
     _register(queue, Job("jobs.purge", partial(_purge, queue), cron="41 4 * * * 0"))
     return queue
 
@@ -58,7 +66,7 @@ def _register(queue: procrastinate.App, job: Job) -> None:
         queue.task(name=job.name)(_left_to_the_sweep(job))
         return
     if job.cron is None:
-        queue.task(name=job.name, retry=Backoff())(job.run)
+        queue.task(name=job.name, retry=Backoff(lasting=job.lasting))(job.run)
         return
     # What is periodic comes again by itself, and needs no retry.
     task = queue.task(name=job.name)(_without_timestamp(job.run))
@@ -88,11 +96,11 @@ def _without_timestamp(run: Callable[..., Awaitable[None]]) -> Callable[..., Awa
     return periodic
 
 
-async def rescue_stalled(queue: procrastinate.App) -> None:
+async def rescue_stalled(queue: procrastinate.App, lasting: Collection[str] = ()) -> None:
     """Give the jobs of dead workers back to the living; park those that keep killing them."""
     manager = queue.job_manager
     for job in await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_AFTER_S):
-        if job.attempts >= MAX_CRASHES:
+        if job.attempts >= MAX_CRASHES and job.task_name not in lasting:
             logger.error("job %s (%s) is parked after %s crashes", job.id, job.task_name, job.attempts)
             await manager.finish_job(job, Status.FAILED, delete_job=False)
         else:
