@@ -54,7 +54,7 @@ def _started(folder: Path) -> Any:
     library: Any = postgres_server
     server: Any = library.get_server(folder, cleanup_mode="stop", start=False)
     # The library's own lock is one file in /tmp for all users: whoever made it keeps the others out.
-    server._lock = fasteners.InterProcessLock(folder.with_name(f".{folder.name}.lock"))  # noqa: SLF001
+    server._lock = fasteners.InterProcessLock(folder.with_name(f".{folder.name}.lock"))  # noqa: SLF001 - no setting for it
     sockets = _folder_for_sockets(folder)
     with _search_permission_only([folder, sockets, server.bin_path]):
         with server._lock:  # noqa: SLF001 - `start` takes it again
@@ -80,7 +80,7 @@ def _forget_the_dead(folder: Path, holders: Any) -> None:
     """
     if holders.path.exists():
         written = holders.path.stat().st_mtime
-        holders.put([pid for pid in holders._get() if _runs_since_before(pid, written)])  # noqa: SLF001
+        holders.put([pid for pid in holders._get() if _runs_since_before(pid, written)])  # noqa: SLF001 - likewise
     note = folder / "postmaster.pid"
     if note.exists() and not _is_postgres(note.read_text().partition("\n")[0]):
         note.unlink()
