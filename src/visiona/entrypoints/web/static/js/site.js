@@ -1,5 +1,6 @@
-// What every page has: theme, messages, times.
+// What every page has: theme, messages, times, and a log-out that leaves nothing.
 
+import { forgetDraftsAtLogOut } from "./draft.js";
 import { takeOverFlashes } from "./flash.js";
 import { takeOverTheme } from "./theme.js";
 import { keepTimesFresh } from "./times.js";
@@ -7,3 +8,4 @@ import { keepTimesFresh } from "./times.js";
 takeOverTheme();
 takeOverFlashes();
 keepTimesFresh();
+forgetDraftsAtLogOut();
