@@ -102,10 +102,14 @@ class RunRequest:
 
 
 def with_trigger_word(text: str, word: str) -> str:
-    """The clone answers to its trigger word only, so a prompt without it gets it in front."""
-    if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text):
+    """The clone answers to its trigger word only, as it is written: another spelling of it is put
+    right, and a prompt without it gets it in front.
+    """
+    pattern = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE)
+    found = pattern.findall(text)
+    if word in found:
         return text
-    return f"{word}, {text}"
+    return pattern.sub(word, text) if found else f"{word}, {text}"
 
 
 def clean_prompt(text: str) -> str:
