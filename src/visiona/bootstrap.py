@@ -29,6 +29,7 @@ from visiona.adapters.replicate import (
     read_webhook,
     verify_webhook,
 )
+from visiona.billing import jobs as billing_jobs
 from visiona.billing.service import BillingService, publish_plans
 from visiona.clones import jobs as clone_jobs
 from visiona.clones.service import CloneService
@@ -119,6 +120,7 @@ class App:
         """What the worker runs."""
         return [
             *account_jobs.jobs(self.accounts),
+            *billing_jobs.jobs(self.billing),
             *object_jobs.jobs(self.objects),
             *inbox_jobs.jobs(self.inbox),
             *clone_jobs.jobs(self.clones),

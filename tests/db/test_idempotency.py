@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from tests.factories.people import MakeUser
 
+from visiona.billing.jobs import jobs
 from visiona.billing.model import Resource
 from visiona.billing.service import BillingService
 from visiona.core.clock import SystemClock
@@ -139,3 +140,19 @@ def test_a_key_has_a_length(key: str) -> None:
     with pytest.raises(Invalid) as refused:
         IdempotencyKey(key, "generate", {})
     assert refused.value.code == "invalid_idempotency_key"
+
+
+async def test_old_keys_are_forgotten_and_fresh_ones_are_not(
+    worker_database: Database, owner: Connection, person: UserActor, spend: Spend
+) -> None:
+    for name in ("old", "fresh"):
+        await spend(person, IdempotencyKey(name, "generate", {}))
+    await owner.execute(
+        """update idempotency_keys set created_at = now() - interval '8 days'
+           where user_id = %s and key = 'old'""",
+        [person.user_id],
+    )
+    (purge,) = jobs(BillingService(worker_database, SystemClock()))
+    await purge.run()
+    rows = await owner.execute("select key from idempotency_keys where user_id = %s", [person.user_id])
+    assert await rows.fetchall() == [("fresh",)]

@@ -17,6 +17,7 @@ from visiona.billing.model import (
 )
 from visiona.core.clock import Clock
 from visiona.core.errors import Invalid
+from visiona.db import idempotency
 from visiona.db.actor import SystemActor, UserActor
 from visiona.db.pool import Connection, Database
 
@@ -72,6 +73,11 @@ class BillingService:
         """For operators: who has another plan than the free one. The database must be the worker's."""
         async with self._database.transaction(SystemActor("operator")) as connection:
             return await store.plans_by_user(connection)
+
+    async def purge(self) -> None:
+        """Forget what keeps a request from being charged twice, once it is old. The worker's database."""
+        async with self._database.transaction(SystemActor("purge")) as connection:
+            await idempotency.purge(connection)
 
     async def set_plan(self, user_id: int, plan: str) -> None:
         """An operator's act, until payments decide. Raises `Invalid` (`unknown_plan`)."""

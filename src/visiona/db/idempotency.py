@@ -13,6 +13,7 @@ from visiona.core.errors import Invalid
 from visiona.db.pool import Connection, fetch_value
 
 MAX_KEY_LENGTH = 255
+KEPT_FOR = "7 days"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +69,10 @@ async def record(connection: Connection, user_id: int, key: IdempotencyKey | Non
             "update idempotency_keys set result_id = %s where user_id = %s and key = %s",
             [result_id, user_id, key.key],
         )
+
+
+async def purge(connection: Connection) -> None:
+    """Forget keys that no client still repeats. For the worker's system actor."""
+    await connection.execute(
+        "delete from idempotency_keys where created_at < now() - %s::interval", [KEPT_FOR]
+    )
