@@ -1,0 +1,1 @@
+"""Stripe's v1 resources: each module declares its `ROUTES`."""
