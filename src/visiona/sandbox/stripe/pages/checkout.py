@@ -1,0 +1,141 @@
+"""The checkout page: a card form beside a summary, and the bank's question where a card asks for one."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from litestar import get, post
+from litestar.enums import RequestEncodingType
+from litestar.params import Body, FromPath, FromQuery
+from litestar.response import Redirect
+
+from visiona.sandbox.stripe.engine.outcomes import ChallengeRequired, Declined, Paid
+from visiona.sandbox.stripe.engine.views import CheckoutView
+from visiona.sandbox.stripe.pages.cards import CardForm, Mistakes, mistakes_of, read_card, sample_form
+from visiona.sandbox.stripe.pages.rendering import Page, see_other, show
+from visiona.sandbox.stripe.pages.wiring import AnyRequest, CardBody, country_for
+from visiona.sandbox.stripe.service import TheSandbox
+
+
+@dataclass(slots=True)
+class ChallengeForm:
+    """What the bank's page sends; anything but `complete` is a no."""
+
+    answer: Literal["complete", "fail"]
+
+
+ChallengeBody = Annotated[ChallengeForm, Body(media_type=RequestEncodingType.URL_ENCODED)]
+
+
+@get("/c/pay/{session_id:str}", sync_to_thread=False)
+def show_checkout(
+    sandbox: TheSandbox, request: AnyRequest, session_id: FromPath[str], card: FromQuery[str] = ""
+) -> Page:
+    """`card` names a test card to type in."""
+    view = sandbox.engine.checkout.view(session_id)
+    if view.status != "open":
+        return _closed(view)
+    return _form(view, sample_form(card, country_for(request)), None)
+
+
+@post("/c/pay/{session_id:str}", status_code=303, sync_to_thread=False)
+def pay_checkout(sandbox: TheSandbox, session_id: FromPath[str], data: CardBody) -> Page | Redirect:
+    view = sandbox.engine.checkout.view(session_id)
+    if view.status == "complete":  # the form was sent twice
+        return see_other(_after(view))
+    if view.status == "expired":
+        return _closed(view)
+    card = read_card(data, needs_email=view.email is None)
+    if isinstance(card, Mistakes):
+        return _form(view, data, card, 422)
+    with sandbox.store.atomic():
+        outcome = sandbox.engine.checkout.pay(session_id, card, data.email.strip() or None)
+    return _answer(view, outcome, data)
+
+
+@get("/c/pay/{session_id:str}/challenge", sync_to_thread=False)
+def show_checkout_challenge(sandbox: TheSandbox, session_id: FromPath[str]) -> Page | Redirect:
+    view = sandbox.engine.checkout.view(session_id)
+    if view.status != "open" or not view.challenge:
+        return see_other(_address(view))
+    return show(
+        "challenge.html.j2",
+        leads_to=[view.success_url],
+        merchant=view.merchant,
+        amount=view.amount,
+        currency=view.currency,
+    )
+
+
+@post("/c/pay/{session_id:str}/challenge", status_code=303, sync_to_thread=False)
+def answer_checkout_challenge(
+    sandbox: TheSandbox, request: AnyRequest, session_id: FromPath[str], data: ChallengeBody
+) -> Page | Redirect:
+    view = sandbox.engine.checkout.view(session_id)
+    if view.status == "complete":
+        return see_other(_after(view))
+    if view.status == "expired" or not view.challenge:
+        return see_other(_address(view))
+    with sandbox.store.atomic():
+        outcome = sandbox.engine.checkout.answer_challenge(session_id, approve=data.answer == "complete")
+    return _answer(view, outcome, CardForm(country=country_for(request)))
+
+
+def _answer(
+    view: CheckoutView, outcome: Paid | Declined | ChallengeRequired, typed: CardForm
+) -> Page | Redirect:
+    match outcome:
+        case Paid(redirect_url):
+            return see_other(redirect_url or _address(view))
+        case ChallengeRequired():
+            return see_other(f"{_address(view)}/challenge")
+        case Declined():
+            typed.cvc = ""
+            return _form(view, typed, mistakes_of(outcome), 402)
+
+
+def _form(view: CheckoutView, form: CardForm, mistakes: Mistakes | None, status: int = 200) -> Page:
+    return show(
+        "checkout.html.j2",
+        status=status,
+        leads_to=[view.success_url],
+        merchant=view.merchant,
+        view=view,
+        here=_address(view),
+        form=form,
+        mistakes=mistakes,
+    )
+
+
+def _closed(view: CheckoutView) -> Page:
+    """A session on which nothing can be paid any more."""
+    if view.status == "complete":
+        return show(
+            "state.html.j2",
+            merchant=view.merchant,
+            title="This checkout is already completed",
+            text="There is nothing left to pay, and a second payment cannot happen here.",
+            testid="checkout-complete",
+            way_on=_after(view) if view.success_url else None,
+            way_on_testid="checkout-continue",
+        )
+    return show(
+        "state.html.j2",
+        status=410,
+        merchant=view.merchant,
+        title="This checkout has expired",
+        text="Nothing was charged. Go back to the merchant and start again.",
+        testid="checkout-expired",
+        way_on=view.cancel_url,
+        way_on_testid="checkout-cancel",
+    )
+
+
+def _address(view: CheckoutView) -> str:
+    return f"/c/pay/{view.session_id}"
+
+
+def _after(view: CheckoutView) -> str:
+    """Where a finished checkout leads."""
+    if view.success_url is None:
+        return _address(view)
+    return view.success_url.replace("{CHECKOUT_SESSION_ID}", view.session_id)
