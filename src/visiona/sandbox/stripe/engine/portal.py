@@ -5,7 +5,7 @@ from visiona.sandbox.stripe.engine.views import ChangePreview, PortalView
 
 
 class Portal:
-    """Every method takes the id of a portal session; a session that is unknown or too old is a `StripeError`."""
+    """Every method takes the id of a portal session; an unknown or too old one is a `StripeError`."""
 
     def view(self, session_id: str) -> PortalView:
         raise NotImplementedError
