@@ -42,8 +42,8 @@ class StripeError(Exception):
         self.decline_code = decline_code
         self.extra = extra
 
-    def body(self, request_id: str | None = None) -> dict[str, Any]:
-        """The JSON document; `request_id` gives the link to the request's log."""
+    def body(self) -> dict[str, Any]:
+        """The JSON document."""
         error: dict[str, Any] = dict(self.extra)
         if self.code is not None:
             error["code"] = self.code
@@ -53,8 +53,6 @@ class StripeError(Exception):
         error["message"] = self.message
         if self.param is not None:
             error["param"] = self.param
-        if request_id is not None and self.status != 401:
-            error["request_log_url"] = f"https://dashboard.stripe.com/test/logs/{request_id}"
         error["type"] = self.type
         return {"error": error}
 

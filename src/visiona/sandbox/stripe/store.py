@@ -7,6 +7,7 @@ Within `atomic()` nothing reaches the disk before the block ends, and a block th
 trace: objects that were changed or merely handed out in it are as they were before.
 """
 
+import re
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from visiona.sandbox.stripe.errors import StripeError, missing
 
 Obj = dict[str, Any]
 Key = tuple[str, str]
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,200}")
 
 
 class _Kept(msgspec.Struct):
@@ -39,9 +42,12 @@ class Store:
         self._open()
 
     def get(self, kind: str, id: str, *, param: str = "id") -> Obj:  # noqa: A002 - as on the wire
-        """The object. Raises `StripeError` 404, or 400 where `param` says that a parameter named it."""
+        """The object. Raises `StripeError` 404, or 400 where `param` says that a parameter named it.
+
+        A deleted customer, of whom only `{"deleted": true}` is left, is missing here; `find` gives it.
+        """
         found = self.find(kind, id)
-        if found is None:
+        if found is None or found.get("deleted"):
             raise missing(kind, id, param=param)
         return found
 
@@ -60,8 +66,13 @@ class Store:
         return sorted(kind for kind, kept in self._kinds.items() if kept)
 
     def put(self, obj: Obj) -> None:
-        """Add an object or make its changes last; its `object` field is its kind."""
+        """Add an object or make its changes last; its `object` field is its kind.
+
+        Raises `ValueError` for an id that cannot be the name of a file.
+        """
         key = (str(obj["object"]), str(obj["id"]))
+        if not all(_FILE_NAME.fullmatch(part) for part in key):
+            raise ValueError(f"{key[1]!r} is no id that the sandbox could have given")
         kept = self._kinds.setdefault(key[0], {}).get(key[1])
         if self._block is not None:
             self._block.remember(key, kept)
