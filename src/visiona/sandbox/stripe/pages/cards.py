@@ -39,7 +39,7 @@ SAMPLES: Final = (
     SampleCard("success", "Succeeds", "4242 4242 4242 4242"),
     SampleCard("declined", "Declined", "4000 0000 0000 0002"),
     SampleCard("insufficient-funds", "Insufficient funds", "4000 0000 0000 9995"),
-    SampleCard("challenge", "Asks for 3-D Secure", "4000 0025 0000 3155"),
+    SampleCard("challenge", "3-D Secure", "4000 0025 0000 3155"),
     SampleCard("fails-later", "Fails later", "4000 0000 0000 0341"),
     SampleCard("disputed", "Disputed", "4000 0000 0000 0259"),
 )

@@ -6,6 +6,7 @@ unknown is shown as a question mark.
 
 import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -47,6 +48,8 @@ _WIDTHS: Final = {
     character: width for width, characters in _CHARACTERS_BY_WIDTH.items() for character in characters
 }
 _DIGIT_WIDTH: Final = 556
+# Letters with a stroke, which do not come apart into a letter and an accent.
+_NEAREST: Final = str.maketrans("\N{MINUS SIGN}ŁłĐđĦħı", "-LlDdHhi")
 
 
 @dataclass(slots=True)
@@ -59,12 +62,13 @@ class _Sheet:
     def text(
         self, text: str, x: float, *, size: float = _SIZE, bold: bool = False, grey: float = 0.1
     ) -> None:
+        text = _printable(text)
         font = "F2" if bold else "F1"
         where = f"{x:.2f} {self.y:.2f} Td"
         self.operators.append(f"BT /{font} {size:g} Tf {grey:g} g {where} ({_escaped(text)}) Tj ET")
 
     def right(self, text: str, *, size: float = _SIZE, grey: float = 0.1) -> None:
-        self.text(text, _RIGHT - _width(text, size), size=size, grey=grey)
+        self.text(text, _RIGHT - _width(_printable(text), size), size=size, grey=grey)
 
     def rule(self) -> None:
         self.operators.append(f"0.8 G 0.6 w {_LEFT} {self.y:.2f} m {_RIGHT} {self.y:.2f} l S")
@@ -73,7 +77,7 @@ class _Sheet:
         """The word across the page, under everything else."""
         self.operators.insert(
             0,
-            f"q 0.92 g BT /F2 96 Tf 0.7071 0.7071 -0.7071 0.7071 140 220 Tm ({_escaped('SANDBOX')}) Tj ET Q",
+            "q 0.92 g BT /F2 96 Tf 0.7071 0.7071 -0.7071 0.7071 140 220 Tm (SANDBOX) Tj ET Q",
         )
 
 
@@ -100,6 +104,7 @@ def _head(view: HostedInvoiceView) -> _Sheet:
         ("Number", view.number or view.id),
         ("Date", format_date(view.created)),
         ("Status", _status(view)),
+        ("Currency", view.currency.upper()),
         ("From", view.merchant),
         ("For", ", ".join(part for part in (view.customer_name, view.customer_email) if part) or "-"),
     ]
@@ -139,9 +144,7 @@ def _totals(sheets: list[_Sheet], view: HostedInvoiceView) -> None:
     for name, amount in rows:
         bold = name == "Total"
         sheet.text(name, _LEFT, bold=bold, size=11 if bold else _SIZE)
-        sheet.right(
-            f"{format_money(amount, view.currency)} {view.currency.upper()}", size=11 if bold else _SIZE
-        )
+        sheet.right(format_money(amount, view.currency), size=11 if bold else _SIZE)
         sheet.y -= _LEADING + 2
 
 
@@ -186,22 +189,23 @@ def _character_width(character: str) -> int:
     return _WIDTHS.get(unicodedata.normalize("NFKD", character)[0], _DIGIT_WIDTH)
 
 
-def _encoded(text: str) -> bytes:
-    """Windows-1252, the nearest that it has."""
-    found = bytearray()
-    for character in text.replace("\N{MINUS SIGN}", "-"):
-        try:
-            found += character.encode("cp1252")
-        except UnicodeEncodeError:
-            letter = unicodedata.normalize("NFKD", character)[0]
-            found += letter.encode("ascii", "replace")
-    return bytes(found)
+def _printable(text: str) -> str:
+    """The text in characters that the font has, or the nearest to them."""
+    return "".join(map(_printable_character, text.translate(_NEAREST)))
+
+
+def _printable_character(character: str) -> str:
+    for candidate in (character, unicodedata.normalize("NFKD", character)[0]):
+        with suppress(UnicodeEncodeError):
+            candidate.encode("cp1252")
+            return candidate
+    return "?"
 
 
 def _escaped(text: str) -> str:
     """A string of the page language, in octal where it is not plain ASCII."""
     shown = ""
-    for code in _encoded(text):
+    for code in text.encode("cp1252"):
         if chr(code) in "()\\":
             shown += f"\\{chr(code)}"
         elif 32 <= code < 127:
@@ -222,7 +226,7 @@ def _file(title: str, created: int, sheets: Sequence[_Sheet]) -> bytes:
         f"<< /Type /Pages /Kids [{kids}] /Count {len(sheets)} >>",
         font.format("Helvetica"),
         font.format("Helvetica-Bold"),
-        f"<< /Title ({_escaped(title)}) /Producer (Payment sandbox) /CreationDate ({made}) >>",
+        f"<< /Title ({_escaped(_printable(title))}) /Producer (Payment sandbox) /CreationDate ({made}) >>",
     ]
     for index, sheet in enumerate(sheets):
         drawing = "\n".join(sheet.operators)
