@@ -3,10 +3,14 @@
 Nothing is opened until `App.open`, and SDKs load when first used: a cold start pays for neither.
 """
 
+import asyncio
+import contextlib
 import hashlib
 import hmac
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import psycopg
@@ -29,8 +33,20 @@ from visiona.adapters.replicate import (
     read_webhook,
     verify_webhook,
 )
+from visiona.adapters.stripe import (
+    EVENTS,
+    PINNED_VERSION,
+    StripeConfig,
+    StripePayments,
+    is_live,
+    read_event,
+)
+from visiona.adapters.stripe import InvalidSignature as InvalidStripeSignature
+from visiona.adapters.stripe import UnreadableWebhook as UnreadableStripeWebhook
+from visiona.adapters.stripe import verify_webhook as verify_stripe_webhook
 from visiona.billing import jobs as billing_jobs
-from visiona.billing.service import BillingService, publish_plans
+from visiona.billing.model import Catalogue, PlanFileError, read_catalogue
+from visiona.billing.service import BillingService, missing_plans, publish_plans
 from visiona.clones import jobs as clone_jobs
 from visiona.clones.service import CloneService
 from visiona.core.clock import Clock, SystemClock
@@ -58,10 +74,13 @@ from visiona.inbox.service import InboxService
 from visiona.objects import jobs as object_jobs
 from visiona.objects.model import LinkSigner
 from visiona.objects.service import ObjectService
+from visiona.payments import jobs as payment_jobs
+from visiona.payments.service import PaymentService, PaymentSettings
 from visiona.photos.service import PhotoService
-from visiona.settings import Settings, SettingsError
+from visiona.settings import REPLICATE_WEBHOOK_PATH, Settings, SettingsError
 
-REPLICATE_WEBHOOK_PATH = "/api/webhooks/replicate"
+logger = logging.getLogger(__name__)
+
 
 # Turns a provider's request (headers, raw body, query) into a receipt, or raises `Unauthenticated`.
 WebhookReader = Callable[[Mapping[str, str], bytes, Mapping[str, str]], Awaitable[Receipt]]
@@ -77,6 +96,7 @@ class App:
     events: EventHub
     accounts: AccountService
     billing: BillingService
+    payments: PaymentService
     objects: ObjectService
     photos: PhotoService
     clones: CloneService
@@ -84,6 +104,7 @@ class App:
     gallery: GalleryService
     inbox: InboxService
     read_replicate_webhook: WebhookReader
+    read_stripe_webhook: WebhookReader
     warmers: Sequence[Callable[[], Awaitable[None]]]
     closers: Sequence[Callable[[], Awaitable[None]]]
 
@@ -121,6 +142,7 @@ class App:
         return [
             *account_jobs.jobs(self.accounts),
             *billing_jobs.jobs(self.billing),
+            *payment_jobs.jobs(self.payments),
             *object_jobs.jobs(self.objects),
             *inbox_jobs.jobs(self.inbox),
             *clone_jobs.jobs(self.clones),
@@ -139,7 +161,12 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
     objects = ObjectService(
         database, open_store(settings.objects_url), LinkSigner(_derived(secret, "links")), clock
     )
-    billing = BillingService(database, clock)
+    catalogue = load_catalogue(settings)
+    billing = BillingService(database, clock, catalogue)
+    stripe = StripePayments(_stripe_config(settings))
+    payments = PaymentService(
+        database, clock, stripe, catalogue, PaymentSettings(settings.origin, enabled=settings.billing)
+    )
     replicate = ReplicateClient(_replicate_config(settings))
     writers = _writers(settings)
     webhook_url = settings.webhook_base and settings.webhook_base + REPLICATE_WEBHOOK_PATH
@@ -160,18 +187,24 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
         events=events,
         accounts=AccountService(database, clock, _account_settings(settings, secret)),
         billing=billing,
+        payments=payments,
         objects=objects,
         photos=PhotoService(database, objects, imaging),
         clones=clones,
         generations=generations,
         gallery=GalleryService(database, objects),
-        inbox=InboxService(database, _handlers(clones, generations)),
+        inbox=InboxService(database, _handlers(clones, generations, payments)),
         read_replicate_webhook=_replicate_reader(replicate, clock),
-        warmers=[writer.prepare for writer in writers],
+        read_stripe_webhook=_stripe_reader(settings, clock),
+        warmers=[
+            *(writer.prepare for writer in writers),
+            *([partial(_stock_sandbox, payments)] if settings.payments_simulated else []),
+        ],
         closers=[
             events.stop,
             imaging.aclose,
             replicate.aclose,
+            stripe.aclose,
             *(writer.aclose for writer in writers),
             database.close,
         ],
@@ -185,6 +218,7 @@ async def prepare_database(settings: Settings) -> list[str]:
     """
     if settings.database_url is None:
         raise SettingsError("VISIONA_DATABASE_URL is missing: the URL of the database's owner.")
+    catalogue = load_catalogue(settings)
     passwords = RolePasswords(
         app=password_in(app_database_url(settings)), worker=password_in(worker_database_url(settings))
     )
@@ -192,10 +226,38 @@ async def prepare_database(settings: Settings) -> list[str]:
         applied = migrate(settings.database_url, passwords)
         async with await psycopg.AsyncConnection.connect(settings.database_url) as connection:
             await connection.execute(f"set local role {OWNER_ROLE}")
-            await publish_plans(connection)
+            await publish_plans(connection, catalogue)
+            await _check_plans(connection, catalogue)
     except (MigrationError, psycopg.OperationalError) as error:
         raise SettingsError(f"The database could not be brought up to date: {error}") from error
     return applied
+
+
+async def _check_plans(connection: psycopg.AsyncConnection, catalogue: Catalogue) -> None:
+    """On the owner's transaction, as the worker: nobody may be left with a plan that is not there."""
+    await connection.execute(f"set local role {WORKER_ROLE}")
+    await connection.execute("select set_config('request.jwt.claims', %s, true)", ['{"role": "system"}'])
+    missing = await missing_plans(connection, catalogue)
+    if missing:
+        raise SettingsError(
+            f"People are on plans that the plan file has not any more: {', '.join(missing)}. "
+            "Put them back with `offered = false`: they keep what they have, and nobody else can buy it."
+        )
+
+
+def load_catalogue(settings: Settings) -> Catalogue:
+    """The plans to sell. With billing off everybody has the default plan, the largest unless named.
+
+    Raises `SettingsError`.
+    """
+    try:
+        text = None if settings.plans_file is None else settings.plans_file.read_text(encoding="utf-8")
+        catalogue = read_catalogue(text, settings.default_plan)
+        if settings.billing or settings.default_plan:
+            return catalogue
+        return read_catalogue(text, list(catalogue.plans)[-1])
+    except (OSError, UnicodeDecodeError, PlanFileError) as error:
+        raise SettingsError(f"The plans cannot be used: {error}") from error
 
 
 def app_database_url(settings: Settings) -> str:
@@ -244,6 +306,25 @@ def _replicate_config(settings: Settings) -> ReplicateConfig:
     )
 
 
+def _stripe_config(settings: Settings) -> StripeConfig:
+    if settings.billing and settings.stripe_api_key is None:
+        raise SettingsError(
+            "VISIONA_STRIPE_API_KEY is missing. `visiona up` brings a sandbox instead; everything else needs "
+            "a key from https://dashboard.stripe.com/apikeys, or VISIONA_BILLING=off to sell nothing."
+        )
+    return StripeConfig(api_key=settings.stripe_api_key or "", base_url=settings.stripe_base_url)
+
+
+async def _stock_sandbox(payments: PaymentService) -> None:
+    """The sandbox begins without prices. In production `visiona billing sync` brings them."""
+    for delay_s in (0.0, 0.5, 1.0, 2.0, 4.0, 8.0):
+        await asyncio.sleep(delay_s)
+        with contextlib.suppress(Unavailable):
+            await payments.publish(None, change=True)
+            return
+    logger.warning("the payment sandbox does not answer: nothing can be bought")
+
+
 def _writers(settings: Settings) -> list[OpenAIPromptWriter | AnthropicPromptWriter]:
     """The configured language models, in the order in which they are asked."""
     writers: list[OpenAIPromptWriter | AnthropicPromptWriter] = []
@@ -265,14 +346,20 @@ def _writers(settings: Settings) -> list[OpenAIPromptWriter | AnthropicPromptWri
     return writers
 
 
-def _handlers(clones: CloneService, generations: GenerationService) -> dict[tuple[str, str], Handler]:
+def _handlers(
+    clones: CloneService, generations: GenerationService, payments: PaymentService
+) -> dict[tuple[str, str], Handler]:
     async def training(reference: Mapping[str, Any]) -> None:
         await clones.observe(reference["user"], reference["id"], reference["remote_id"])
 
     async def prediction(reference: Mapping[str, Any]) -> None:
         await generations.observe(reference["user"], reference["id"], reference["remote_id"])
 
-    return {("replicate", "training"): training, ("replicate", "prediction"): prediction}
+    return {
+        ("replicate", "training"): training,
+        ("replicate", "prediction"): prediction,
+        ("stripe", "account"): payments.observe,
+    }
 
 
 def _replicate_reader(client: ReplicateClient, clock: Clock) -> WebhookReader:
@@ -297,5 +384,31 @@ def _replicate_reader(client: ReplicateClient, clock: Clock) -> WebhookReader:
         except (UnreadableWebhook, KeyError, ValueError) as error:
             raise Invalid("unreadable_webhook", "This is not a webhook that Visiona asked for.") from error
         return Receipt("replicate", webhook_id, query.get("topic", ""), reference)
+
+    return read
+
+
+def _stripe_reader(settings: Settings, clock: Clock) -> WebhookReader:
+    """What an event is about decides nothing: whatever it says, the customer's account is read again."""
+    live = is_live(settings.stripe_api_key or "")
+
+    async def read(headers: Mapping[str, str], body: bytes, _: Mapping[str, str]) -> Receipt:
+        header = headers.get("stripe-signature", "")
+        try:
+            verify_stripe_webhook(settings.stripe_webhook_secret, header, body, clock.now())
+            event = read_event(body)
+        except InvalidStripeSignature as error:
+            raise Unauthenticated("invalid_signature", "The signature does not match.") from error
+        except UnreadableStripeWebhook as error:
+            raise Invalid("unreadable_webhook", "This is not an event that Visiona asked for.") from error
+        if event.livemode != live:
+            raise Invalid("wrong_mode", "This event is of the other mode: live and test do not mix.")
+        if event.api_version != PINNED_VERSION:
+            logger.warning(
+                "an event came as %s; make the endpoint anew: visiona billing sync", event.api_version
+            )
+        topic = "account" if event.type in EVENTS else event.type
+        reference = {"customer": event.customer_id, "charge": event.charge_id, "reference": event.reference}
+        return Receipt("stripe", event.id, topic, reference)
 
     return read

@@ -15,6 +15,8 @@ class SettingsError(ValueError):
 
 
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+REPLICATE_WEBHOOK_PATH = "/api/webhooks/replicate"
+STRIPE_WEBHOOK_PATH = "/api/payment/webhook"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -53,6 +55,13 @@ class Settings:
     anthropic_base_url: str | None = None
     anthropic_model: str = "claude-haiku-5-5"
 
+    billing: bool = True
+    plans_file: Path | None = None
+    default_plan: str = ""
+    stripe_api_key: str | None = field(default=None, repr=False)
+    stripe_base_url: str = "https://api.stripe.com"
+    stripe_webhook_secret: tuple[str, ...] = field(default=(), repr=False)
+
     sandbox_training_seconds: float = 12.0
     sandbox_generation_seconds: float = 2.5
 
@@ -69,6 +78,12 @@ class Settings:
         return self.public_url or f"http://{self.host}:{self.port}"
 
     @property
+    def local_url(self) -> str:
+        """Where processes on this machine reach Visiona."""
+        host = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host
+        return f"http://{host}:{self.port}"
+
+    @property
     def secure_cookies(self) -> bool:
         return self.origin.startswith("https://")
 
@@ -82,6 +97,11 @@ class Settings:
         """Whether rewritten prompts come from the local sandbox."""
         writers = (self.openai_base_url, self.anthropic_base_url)
         return any(urlsplit(url).hostname in LOOPBACK_HOSTS for url in writers if url)
+
+    @property
+    def payments_simulated(self) -> bool:
+        """Whether payments are taken by the local sandbox, which moves no money."""
+        return self.billing and urlsplit(self.stripe_base_url).hostname in LOOPBACK_HOSTS
 
     @property
     def objects_url(self) -> str:
@@ -151,7 +171,9 @@ def _parse(name: str, text: str) -> object:
         return Path(text)
     if isinstance(default, tuple):
         return tuple(part.strip() for part in text.split(",") if part.strip())
-    return text.rstrip("/") if name in {"public_url", "replicate_base_url"} else text
+    if name == "plans_file":
+        return Path(text)
+    return text.rstrip("/") if name in {"public_url", "replicate_base_url", "stripe_base_url"} else text
 
 
 def _check(settings: Settings) -> None:
@@ -174,5 +196,7 @@ def _check_production(settings: Settings) -> None:
         raise SettingsError(
             "The sandbox cannot run in production: unset the base URLs of OpenAI and Anthropic."
         )
+    if settings.payments_simulated:
+        raise SettingsError("The sandbox cannot run in production: set VISIONA_STRIPE_BASE_URL back.")
     if not settings.origin.startswith("https://"):
         raise SettingsError("VISIONA_PUBLIC_URL must be an https:// address in production.")

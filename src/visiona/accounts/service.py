@@ -187,6 +187,11 @@ class AccountService:
         return AccessToken(self._tokens.issue(session, self._clock.now(), ttl_s), ttl_s)
 
 
+async def find_by_subject(connection: Connection, subject: str) -> int | None:
+    """On the worker's own transaction: the id of whoever this subject is."""
+    return await store.find_id_by_subject(connection, subject)
+
+
 def default_hasher() -> argon2.PasswordHasher:
     """Argon2id with 19 MiB, two passes and one lane: OWASP's recommendation."""
     return argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)

@@ -114,3 +114,7 @@ async def find_user_by_email(connection: Connection, email: str) -> User | None:
     async with connection.cursor(row_factory=class_row(User)) as cursor:
         await cursor.execute("select id, email, created_at from users where email = %s", [email])
         return await cursor.fetchone()
+
+
+async def find_id_by_subject(connection: Connection, subject: str) -> int | None:
+    return await fetch_value(connection, "select id from users where clerk_id = %s", [subject])

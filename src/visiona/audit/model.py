@@ -19,3 +19,6 @@ class Action(StrEnum):
     GENERATION_CANCELED = "generation.canceled"
     IMAGE_DELETED = "image.deleted"
     PLAN_CHANGED = "plan.changed"
+    CHECKOUT_STARTED = "checkout.started"
+    SUBSCRIPTION_CHANGED = "subscription.changed"
+    PAYMENT_RECORDED = "payment.recorded"

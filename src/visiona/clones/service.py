@@ -116,6 +116,7 @@ class CloneService:
             model_id = await store.insert(
                 connection, user_id, trigger_word, complete, [photo.id for photo in chosen], period
             )
+            await billing.explain(connection, user_id, Resource.CLONES, period, f"clone:{model_id}")
             await idempotency.record(connection, user_id, key, model_id)
             await audit.record(
                 connection,
@@ -419,7 +420,13 @@ class CloneService:
         user_id, model_id = training.user_id, training.model_id
         await store.finish(connection, training.id, state)
         await billing.settle(
-            connection, user_id, Resource.CLONES, training.quota_period, reserved=1, used=used
+            connection,
+            user_id,
+            Resource.CLONES,
+            training.quota_period,
+            reserved=1,
+            used=used,
+            reference=f"clone:{model_id}",
         )
         if training.archive_id is not None:
             await enqueue(connection, DELETE_ARCHIVE_TASK, archive_id=training.archive_id)

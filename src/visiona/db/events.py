@@ -22,12 +22,12 @@ QUEUE_LIMIT = 256
 
 logger = logging.getLogger(__name__)
 
-Topic = Literal["model", "run"]
+Topic = Literal["model", "run", "plan"]
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`topic` and `id` name a row that changed; `resync` means that events may have been missed,
+    """`topic` and `id` name a row that changed (a person has one plan, whose id is 0); `resync` means that events may have been missed,
     `closing` that this process is about to end.
     """
 

@@ -19,15 +19,16 @@ from visiona.entrypoints.api import (
     media,
     models,
     openapi,
+    payment,
     photos,
     problems,
 )
 from visiona.entrypoints.api.security import guard, security_headers
-from visiona.entrypoints.hooks import replicate
+from visiona.entrypoints.hooks import replicate, stripe
 from visiona.entrypoints.web.pages import create_pages, on_unrouted
 
 JSON_BODY_LIMIT = 64 * 1024
-API_ROOMS = (auth, photos, models, generate, gallery, events, health, media)
+API_ROOMS = (auth, photos, models, generate, gallery, payment, events, health, media)
 
 
 def create_asgi(app: App) -> Litestar:
@@ -52,7 +53,8 @@ def create_asgi(app: App) -> Litestar:
                 sent.setdefault(name, value)
 
     handlers = [handler for room in API_ROOMS for handler in room.HANDLERS]
-    api = Router("/", route_handlers=[*handlers, *replicate.HANDLERS], exception_handlers=problems.HANDLERS)
+    hooks = [*replicate.HANDLERS, *stripe.HANDLERS]
+    api = Router("/", route_handlers=[*handlers, *hooks], exception_handlers=problems.HANDLERS)
     renderer, web, static = create_pages(app)
     return Litestar(
         [api, web, static],

@@ -130,6 +130,7 @@ class GenerationService:
             period = await self._billing.reserve(connection, user_id, Resource.IMAGES, request.num_outputs)
             accepted = replace(request, prompt=prompt, inputs=inputs)
             run_id = await store.insert(connection, user_id, clone, accepted, period)
+            await billing.explain(connection, user_id, Resource.IMAGES, period, f"run:{run_id}")
             await idempotency.record(connection, user_id, key, run_id)
             await audit.record(
                 connection,
@@ -433,6 +434,7 @@ class GenerationService:
             run.quota_period,
             reserved=run.num_outputs,
             used=delivered,
+            reference=f"run:{run.id}",
         )
         canceled = state is WorkState.CANCELED
         action = Action.GENERATION_CANCELED if canceled else Action.GENERATION_FINISHED

@@ -234,8 +234,8 @@ class Payments(Protocol):
 
     async def get_checkout(self, checkout_id: str) -> Checkout: ...
 
-    async def close_checkouts(self, customer_id: str) -> bool:
-        """Expire whatever the customer could still pay; False where one has been paid meanwhile."""
+    async def close_checkout(self, checkout_id: str) -> Checkout:
+        """Make sure that nobody can pay it any more; what it answers is complete if somebody has."""
         ...
 
     async def open_portal(self, order: PortalOrder) -> str:

@@ -95,16 +95,20 @@ class StripePayments:
         )
         return self._checkout(session, repeatable=True)
 
-    async def close_checkouts(self, customer_id: str) -> bool:
-        found = await self._calls.every(
-            "list open checkouts",
-            lambda v1, page: v1.checkout.sessions.list_async(
-                {**page, "customer": customer_id, "status": "open"}
-            ),
-            Session,
-        )
-        closed = [await self._close_checkout(session.id) for session in found]
-        return all(closed)
+    async def close_checkout(self, checkout_id: str) -> Checkout:
+        try:
+            session = await self._calls.post(
+                "expire checkout",
+                lambda v1, options: v1.checkout.sessions.expire_async(checkout_id, {}, options),
+                Session,
+            )
+        except ProviderRejected:
+            # Not open any more: paid, expired, or closed by an attempt whose answer was lost.
+            checkout = await self.get_checkout(checkout_id)
+            if checkout.status == "open":
+                raise
+            return checkout
+        return self._checkout(session, repeatable=False)
 
     async def open_portal(self, order: PortalOrder) -> str:
         return await self._portal.open(order)
@@ -131,22 +135,6 @@ class StripePayments:
 
     async def aclose(self) -> None:
         await self._calls.aclose()
-
-    async def _close_checkout(self, checkout_id: str) -> bool:
-        """False where it has been paid."""
-        try:
-            await self._calls.post(
-                "expire checkout",
-                lambda v1, options: v1.checkout.sessions.expire_async(checkout_id, {}, options),
-                Session,
-            )
-        except ProviderRejected:
-            # Not open any more: paid, expired, or closed by an attempt whose answer was lost.
-            state = (await self.get_checkout(checkout_id)).status
-            if state == "open":
-                raise
-            return state == "expired"
-        return True
 
     def _checkout(self, session: Session, *, repeatable: bool) -> Checkout:
         state = _SESSION_STATES.get(session.status)

@@ -8,7 +8,6 @@ from litestar.params import JSONBody
 from litestar.response import Redirect
 
 from visiona.accounts.model import SignedIn
-from visiona.billing.model import FREE
 from visiona.bootstrap import App
 from visiona.entrypoints.api.security import (
     PUBLIC,
@@ -43,7 +42,9 @@ async def sign_up(
 ) -> Response[SignedInView]:
     signed_in = await app.accounts.sign_up(data.email, data.password, client_of(request))
     return Response(
-        signed_in_view(signed_in, FREE), status_code=201, cookies=[session_cookie(app, signed_in)]
+        signed_in_view(signed_in, app.billing.catalogue.base),
+        status_code=201,
+        cookies=[session_cookie(app, signed_in)],
     )
 
 

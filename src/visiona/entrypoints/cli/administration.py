@@ -7,12 +7,16 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from visiona.accounts.model import User
-from visiona.billing.model import FREE
+from visiona.billing.model import LedgerEntry, Quota
 from visiona.bootstrap import App, build, prepare_database
 from visiona.core.errors import VisionaError
+from visiona.db.actor import UserActor
+from visiona.db.jobs import RetryLater
 from visiona.entrypoints.cli.errors import CommandFailed
 from visiona.entrypoints.cli.supervisor import provided
-from visiona.settings import Settings, SettingsError, read_settings
+from visiona.payments.model import Invoice, Overview
+from visiona.ports.payments import PublishedThing
+from visiona.settings import STRIPE_WEBHOOK_PATH, Settings, SettingsError, read_settings
 
 T = TypeVar("T")
 
@@ -36,7 +40,8 @@ def list_users() -> list[tuple[User, str]]:
 
     async def read(app: App) -> list[tuple[User, str]]:
         plans = await app.billing.plans_by_user()
-        return [(user, plans.get(user.id, FREE)) for user in await app.accounts.everybody()]
+        base = app.billing.catalogue.base
+        return [(user, plans.get(user.id, base)) for user in await app.accounts.everybody()]
 
     return _with_app(read)
 
@@ -47,6 +52,49 @@ def set_plan(email: str, plan: str) -> None:
         await app.billing.set_plan(user.id, plan)
 
     _with_app(change)
+
+
+@dataclass(frozen=True, slots=True)
+class BillingRecord:
+    """What support needs to answer a question about somebody's plan."""
+
+    overview: Overview
+    quota: Quota
+    invoices: list[Invoice]
+    ledger: list[LedgerEntry]
+
+
+def publish_offers(*, change: bool) -> list[PublishedThing]:
+    """Bring the plans to the payment service, or with `change` false only compare."""
+
+    async def publish(app: App) -> list[PublishedThing]:
+        reachable = app.settings.origin.startswith("https://") or app.settings.payments_simulated
+        webhook_url = app.settings.origin + STRIPE_WEBHOOK_PATH if reachable else None
+        return await app.payments.publish(webhook_url, change=change)
+
+    return _with_app(publish, pays=True)
+
+
+def billing_record(email: str) -> BillingRecord:
+    async def read(app: App) -> BillingRecord:
+        actor = UserActor((await app.accounts.find_by_email(email)).id)
+        return BillingRecord(
+            overview=await app.payments.overview(actor),
+            quota=await app.billing.quota(actor),
+            invoices=await app.payments.invoices(actor, 20),
+            ledger=await app.billing.ledger(actor, 40),
+        )
+
+    return _with_app(read)
+
+
+def look_at_payments(email: str) -> None:
+    """Read somebody's account at the payment service now."""
+
+    async def read(app: App) -> None:
+        await app.payments.sync((await app.accounts.find_by_email(email)).id)
+
+    _with_app(read, pays=True)
 
 
 def diagnose() -> list[Finding]:
@@ -74,7 +122,9 @@ def _settings() -> Generator[Settings]:
         raise CommandFailed(str(error)) from error
 
 
-def _with_app(use: Callable[[App], Awaitable[T]]) -> T:
+def _with_app(use: Callable[[App], Awaitable[T]], *, pays: bool = False) -> T:
+    """`use` with an app of the worker's role; `pays` if it speaks to the payment service."""
+
     async def run(settings: Settings) -> T:
         app = build(settings, "worker")
         await app.open()
@@ -84,9 +134,12 @@ def _with_app(use: Callable[[App], Awaitable[T]]) -> T:
             await app.close()
 
     with _settings() as settings:
-        # These commands speak to the database only; a token need not be at hand.
+        unneeded = {} if pays or settings.stripe_api_key else {"stripe_api_key": "unused"}
+        # These commands do not speak to the image service; a token need not be at hand.
         token = settings.replicate_api_token or "unused"
         try:
-            return asyncio.run(run(replace(settings, replicate_api_token=token)))
+            return asyncio.run(run(replace(settings, replicate_api_token=token, **unneeded)))
         except VisionaError as error:
             raise CommandFailed(error.detail) from error
+        except RetryLater as error:
+            raise CommandFailed(f"It cannot be done now: {error}") from error

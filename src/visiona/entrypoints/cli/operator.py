@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 users = typer.Typer(help="Look after people's accounts.", no_args_is_help=True)
+billing = typer.Typer(help="Look after plans and payments.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -18,6 +19,10 @@ def register(app: typer.Typer) -> None:
     users.command("list")(user_list)
     users.command("plan")(user_plan)
     app.add_typer(users, name="user", rich_help_panel="Operating a server")
+    billing.command("sync")(billing_sync)
+    billing.command("show")(billing_show)
+    billing.command("refresh")(billing_refresh)
+    app.add_typer(billing, name="billing", rich_help_panel="Operating a server")
 
 
 # Everything below loads what it needs when it runs: `visiona --help` must not load a web server.
@@ -50,12 +55,15 @@ def worker(supervised: Supervised = False) -> None:
 
 
 def sandbox(
-    replicate_port: int | None = None, llm_port: int | None = None, supervised: Supervised = False
+    replicate_port: int | None = None,
+    llm_port: int | None = None,
+    stripe_port: int | None = None,
+    supervised: Supervised = False,
 ) -> None:
     """Serve the sandbox that stands in for providers without a key: those that are given a port."""
     from visiona.entrypoints.cli.running import serve_sandbox
 
-    serve_sandbox(replicate_port, llm_port, supervised=supervised)
+    serve_sandbox(replicate_port, llm_port, stripe_port, supervised=supervised)
 
 
 def migrate() -> None:
@@ -90,3 +98,34 @@ def user_plan(email: str, plan: str) -> None:
 
     set_plan(email, plan)
     typer.echo(f"{email} is on the plan {plan} now.")
+
+
+def billing_sync(
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; end with 1 where something differs.")
+    ] = False,
+) -> None:
+    """Bring plans, prices, portal and webhook to Stripe as the plan file has them."""
+    from visiona.entrypoints.cli.administration import publish_offers
+
+    found = publish_offers(change=not check)
+    for thing in found:
+        typer.echo(f"{'ok  ' if thing.ok else 'MISS'}  {thing.what}")
+    raise typer.Exit(0 if all(thing.ok for thing in found) else 1)
+
+
+def billing_show(email: str) -> None:
+    """Show somebody's subscription, invoices, and every change of their quota."""
+    from visiona.entrypoints.cli.administration import billing_record
+    from visiona.entrypoints.cli.billing import describe
+
+    for line in describe(billing_record(email)):
+        typer.echo(line)
+
+
+def billing_refresh(email: str) -> None:
+    """Read somebody's account at Stripe now, as the webhooks and the daily look do by themselves."""
+    from visiona.entrypoints.cli.administration import look_at_payments
+
+    look_at_payments(email)
+    typer.echo("Read and put on record.")

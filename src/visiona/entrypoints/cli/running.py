@@ -14,7 +14,7 @@ from types import FrameType
 import uvicorn
 
 from visiona.db.events import EventHub
-from visiona.settings import Settings, read_settings
+from visiona.settings import STRIPE_WEBHOOK_PATH, Settings, read_settings
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
@@ -60,13 +60,17 @@ def work_forever(*, supervised: bool) -> None:
     asyncio.run(run(build(settings, "worker")))
 
 
-def serve_sandbox(replicate_port: int | None, llm_port: int | None, *, supervised: bool) -> None:
+def serve_sandbox(
+    replicate_port: int | None, llm_port: int | None, stripe_port: int | None, *, supervised: bool
+) -> None:
     settings = _start(supervised=supervised)
     servers: list[tuple[object, int]] = []
     if replicate_port is not None:
         servers.append((_replicate_sandbox(settings, replicate_port), replicate_port))
     if llm_port is not None:
         servers.append((_llm_sandbox(settings), llm_port))
+    if stripe_port is not None:
+        servers.append((_stripe_sandbox(settings, stripe_port), stripe_port))
     asyncio.run(_serve_together(servers))
 
 
@@ -94,6 +98,23 @@ def _llm_sandbox(settings: Settings) -> object:
     config = LlmSandboxConfig(
         openai_key=settings.openai_api_key or secrets.token_hex(),
         anthropic_key=settings.anthropic_api_key or secrets.token_hex(),
+        environment=settings.environment,
+    )
+    return create_app(config)
+
+
+def _stripe_sandbox(settings: Settings, port: int) -> object:
+    from visiona.sandbox.stripe import (  # noqa: PLC0415 - only this process
+        StripeSandboxConfig,
+        create_app,
+    )
+
+    config = StripeSandboxConfig(
+        data_dir=settings.data_dir / "sandbox",
+        public_url=f"http://127.0.0.1:{port}",
+        secret_key=settings.stripe_api_key or "",
+        webhook_url=settings.local_url + STRIPE_WEBHOOK_PATH,
+        webhook_secret=settings.stripe_webhook_secret[0],
         environment=settings.environment,
     )
     return create_app(config)

@@ -229,6 +229,14 @@ def _environment(settings: Settings) -> tuple[dict[str, str], list[str]]:
             "VISIONA_ANTHROPIC_API_KEY": "sk-ant-sandbox",
             "VISIONA_ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}",
         }
+    if settings.billing and settings.stripe_api_key is None:
+        port = _free_port()
+        sandbox += ["--stripe-port", str(port)]
+        values |= {
+            "VISIONA_STRIPE_API_KEY": "sk_test_sandbox",
+            "VISIONA_STRIPE_BASE_URL": f"http://127.0.0.1:{port}",
+            "VISIONA_STRIPE_WEBHOOK_SECRET": _sandbox_webhook_secret(settings),
+        }
     return {**os.environ, **values}, sandbox
 
 
@@ -245,14 +253,13 @@ def _free_port() -> int:
 
 def _wait_until_ready(settings: Settings, processes: _Processes, stop: _Stop) -> bool:
     opener = build_opener(ProxyHandler({}))
-    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host
     deadline = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline and not stop.requested:
         if processes.any_dead():
             console.print("[red]Visiona could not start; the reason stands above.[/red]")
             return False
         with contextlib.suppress(URLError, OSError):
-            opener.open(f"http://{host}:{settings.port}/readyz", timeout=2).close()
+            opener.open(f"{settings.local_url}/readyz", timeout=2).close()
             return True
         time.sleep(0.05)
     return False
@@ -266,6 +273,7 @@ def _greet(settings: Settings) -> None:
             "VISIONA_OPENAI_API_KEY or VISIONA_ANTHROPIC_API_KEY",
             settings.openai_api_key or settings.anthropic_api_key,
         ),
+        "payments": ("VISIONA_STRIPE_API_KEY", settings.stripe_api_key if settings.billing else "off"),
     }
     for what, (setting, value) in missing.items():
         if value is None:

@@ -4,8 +4,8 @@ from typing import Any
 
 from litestar import Request, post
 
-from visiona.bootstrap import REPLICATE_WEBHOOK_PATH
 from visiona.entrypoints.api.security import SIGNED, TheApp
+from visiona.settings import REPLICATE_WEBHOOK_PATH
 
 # A finished training's body carries its logs.
 MAX_BODY_BYTES = 4 * 1024 * 1024

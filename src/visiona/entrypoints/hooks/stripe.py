@@ -1,0 +1,27 @@
+"""Stripe's events."""
+
+from typing import Any
+
+from litestar import Request, post
+
+from visiona.entrypoints.api.security import SIGNED, TheApp
+from visiona.settings import STRIPE_WEBHOOK_PATH
+
+MAX_BODY_BYTES = 1024 * 1024
+
+
+@post(
+    STRIPE_WEBHOOK_PATH,
+    auth=SIGNED,
+    status_code=204,
+    request_max_body_size=MAX_BODY_BYTES,
+    include_in_schema=False,
+)
+async def stripe_webhook(app: TheApp, request: Request[Any, Any, Any]) -> None:
+    """204 once the event is stored with its job; 401 for a wrong signature."""
+    body = await request.body()
+    receipt = await app.read_stripe_webhook(request.headers, body, {})
+    await app.inbox.accept(receipt)
+
+
+HANDLERS = [stripe_webhook]

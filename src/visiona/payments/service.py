@@ -1,0 +1,474 @@
+"""Subscribing, managing, and keeping in step with the payment service.
+
+Nothing is ever added up from events. Whatever says that a customer's account may have changed (a
+webhook, a return from the checkout, the sweep) only asks for `sync`, which reads the account whole
+and makes our records what follows from it. Two of them at once cannot put an older reading over a
+newer one: `version` tells who came second, and that one reads again.
+"""
+
+import logging
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from visiona.accounts import service as accounts
+from visiona.audit import service as audit
+from visiona.audit.model import Action
+from visiona.billing import service as billing
+from visiona.billing.model import Catalogue, Price
+from visiona.core.clock import Clock
+from visiona.core.money import smallest_units
+from visiona.db import idempotency
+from visiona.db.actor import SystemActor, UserActor
+from visiona.db.idempotency import IdempotencyKey
+from visiona.db.jobs import RetryLater, enqueue
+from visiona.db.pool import Connection, Database
+from visiona.payments import model, store
+from visiona.payments.model import CheckoutState, Customer, Intent, Invoice, Overview, Subscription
+from visiona.ports.errors import OutcomeUnknown, ProviderError, ProviderNotFound, ProviderRejected
+from visiona.ports.payments import (
+    Checkout,
+    CheckoutOrder,
+    CustomerOrder,
+    CustomerReport,
+    Interval,
+    InvoicePages,
+    Offer,
+    Payments,
+    PlanChange,
+    PortalOrder,
+    PublishedThing,
+)
+
+SYNC_TASK = "payments.sync"
+SWEEP_BATCH = 200
+AGAIN_AFTER = timedelta(minutes=1)
+READINGS = 5
+"""How often a sync reads again because others wrote meanwhile, before it leaves it to the sweep."""
+INTENTS_KEPT = timedelta(days=90)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentSettings:
+    """`origin` is where people come back to; with `enabled` false nothing is sold."""
+
+    origin: str
+    enabled: bool
+
+
+class PaymentService:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        payments: Payments,
+        catalogue: Catalogue,
+        settings: PaymentSettings,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._payments = payments
+        self._catalogue = catalogue
+        self._settings = settings
+
+    @property
+    def enabled(self) -> bool:
+        return self._settings.enabled
+
+    # Reading
+
+    async def overview(self, actor: UserActor) -> Overview:
+        async with self._database.transaction(actor) as connection:
+            known = await store.customer(connection, actor.user_id)
+            subscription = model.current(await store.subscriptions(connection, actor.user_id))
+            unpaid = await store.unpaid_invoices(connection, actor.user_id)
+        is_customer = known is not None and known.customer_id is not None
+        return Overview(subscription, unpaid[0] if unpaid else None, is_customer)
+
+    async def invoices(self, actor: UserActor, limit: int, before: str | None = None) -> list[Invoice]:
+        async with self._database.transaction(actor) as connection:
+            return await store.invoices(connection, actor.user_id, limit, before)
+
+    async def invoice_pages(self, actor: UserActor, invoice_id: str) -> InvoicePages:
+        """Fresh links to the person's own invoice. Raises `NotFound` (`invoice_not_found`)."""
+        async with self._database.transaction(actor) as connection:
+            known = await store.customer(connection, actor.user_id)
+            own = await store.owns_invoice(connection, actor.user_id, invoice_id)
+        if not own or known is None:
+            raise model.invoice_not_found()
+        try:
+            return await self._payments.invoice_pages(invoice_id)
+        except ProviderNotFound as error:
+            raise model.invoice_not_found() from error
+        except ProviderError as error:
+            raise _unavailable(error) from error
+
+    # Subscribing
+
+    async def subscribe(
+        self,
+        actor: UserActor,
+        email: str,
+        plan: str,
+        interval: Interval,
+        key: IdempotencyKey | None = None,
+    ) -> str:
+        """Where to go to have this plan: a checkout, or for whoever has a subscription the page that
+        changes it. Clicked twice, it leads to the same place, and can be paid once.
+
+        Raises `Invalid`, `Conflict` (`already_subscribed`, `payment_in_progress`) or `Unavailable`.
+        """
+        price = self._price(plan, interval)
+        try:
+            customer_id = await self._customer_id(actor, email, key)
+            subscription = (await self.overview(actor)).subscription
+            if subscription is not None and subscription.live:
+                return await self._change(customer_id, subscription, price)
+            return await self._check_out(actor, customer_id, plan, price)
+        except ProviderNotFound as error:
+            logger.error(  # noqa: TRY400 - a trace would tell no more
+                "no price to sell: run `visiona billing sync` (%s)", error.reason
+            )
+            raise model.not_on_sale() from error
+        except ProviderError as error:
+            raise _unavailable(error) from error
+
+    def _price(self, plan: str, interval: Interval) -> Price:
+        if not self.enabled:
+            raise model.billing_off()
+        wanted = next((one for one in self._catalogue.on_sale() if one.name == plan), None)
+        price = None if wanted is None else wanted.price(interval)
+        if price is None:
+            raise model.unknown_offer(self._catalogue)
+        return price
+
+    async def _customer_id(self, actor: UserActor, email: str, key: IdempotencyKey | None) -> str:
+        async with self._database.transaction(actor) as connection:
+            # It refuses another wish under the same key; the same wish leads to the same checkout anyway.
+            await idempotency.claim(connection, actor.user_id, key)
+            customer = await store.ensure_customer(connection, actor.user_id)
+        if customer.customer_id is not None:
+            return customer.customer_id
+        order = CustomerOrder(actor.subject, email, f"customer:{actor.subject}:{customer.attempt}")
+        try:
+            customer_id = await self._payments.customer(order)
+        except OutcomeUnknown:
+            # A failure is replayed to the same key for a day; the next attempt looks before it makes one.
+            async with self._database.transaction(actor) as connection:
+                await store.count_attempt(connection, actor.user_id, customer.attempt)
+            raise
+        async with self._database.transaction(actor) as connection:
+            await store.link_customer(connection, actor.user_id, customer_id)
+            known = await store.customer(connection, actor.user_id)
+        return customer_id if known is None or known.customer_id is None else known.customer_id
+
+    async def _change(self, customer_id: str, subscription: Subscription, price: Price) -> str:
+        plan = self._catalogue.by_lookup_key(price.lookup_key)
+        same = plan is not None and subscription.plan == plan.name and subscription.interval == price.interval
+        if same and subscription.cancel_at is None and subscription.next_plan is None:
+            raise model.already_subscribed()
+        change = None
+        if subscription.changeable and not same and subscription.next_plan is None:
+            change = PlanChange(subscription.id, subscription.item_id, price.lookup_key)
+        return await self._payments.open_portal(
+            PortalOrder(customer_id=customer_id, return_url=self._return_url("changed"), change=change)
+        )
+
+    async def _check_out(self, actor: UserActor, customer_id: str, plan: str, price: Price) -> str:
+        for _ in range(READINGS):
+            intent = await self._intent(actor, plan, price)
+            if intent.session_id is None:
+                return await self._open(actor, customer_id, intent)
+            suits = intent.serves(price.lookup_key, self._clock.now())
+            find = self._payments.get_checkout if suits else self._payments.close_checkout
+            checkout = await find(intent.session_id)
+            if checkout.status == "open" and suits and checkout.url:
+                return checkout.url
+            await self._close(actor, intent, checkout)
+        raise model.payments_unavailable()
+
+    async def _intent(self, actor: UserActor, plan: str, price: Price) -> Intent:
+        """The open intent of this person that a click on this price can go on with, or that must be
+        closed first; a new one where there is none.
+        """
+        now = self._clock.now()
+        async with self._database.transaction(actor) as connection:
+            intent = await store.open_intent(connection, actor.user_id)
+            if intent is not None and (intent.session_id or intent.serves(price.lookup_key, now)):
+                return intent
+            if intent is not None:
+                # Whatever was made for it, nobody was told where: it cannot be paid.
+                await store.close_intent(connection, intent.id, CheckoutState.FAILED)
+            before = await store.subscriptions(connection, actor.user_id)
+            fresh = Intent(
+                id=uuid.uuid4(),
+                lookup_key=price.lookup_key,
+                plan=plan,
+                trial_days=0 if before else self._catalogue.find(plan).trial_days,
+                state=CheckoutState.CREATING,
+                session_id=None,
+                created_at=now,
+                expires_at=now + model.CHECKOUT_LIFETIME,
+            )
+            if await store.insert_intent(connection, actor.user_id, fresh):
+                await audit.record(connection, actor.user_id, Action.CHECKOUT_STARTED, {"plan": plan})
+                return fresh
+            # A twin of this click was faster, and this one goes on with its intent.
+            twin = await store.open_intent(connection, actor.user_id)
+        if twin is None:
+            raise model.payments_unavailable()
+        return twin
+
+    async def _open(self, actor: UserActor, customer_id: str, intent: Intent) -> str:
+        order = CheckoutOrder(
+            key=f"checkout:{intent.id}",
+            customer_id=customer_id,
+            reference=actor.subject,
+            plan=intent.plan,
+            lookup_key=intent.lookup_key,
+            trial_days=intent.trial_days,
+            success_url=self._return_url("paid"),
+            cancel_url=f"{self._settings.origin}/pricing?checkout=left",
+            expires_at=intent.expires_at,
+        )
+        try:
+            checkout = await self._payments.open_checkout(order)
+        except (OutcomeUnknown, ProviderRejected, ProviderNotFound):
+            # Under this key the same failure might come again; whatever was made, nobody can pay it.
+            async with self._database.transaction(actor) as connection:
+                await store.close_intent(connection, intent.id, CheckoutState.FAILED)
+            raise
+        async with self._database.transaction(actor) as connection:
+            ours = await store.set_open(connection, intent.id, checkout.id)
+        if not ours or checkout.url is None:
+            raise model.payments_unavailable()
+        return checkout.url
+
+    async def _close(self, actor: UserActor, intent: Intent, checkout: Checkout) -> None:
+        """Raises `Conflict` (`payment_in_progress`) where it turns out to have been paid."""
+        complete = checkout.status == "complete"
+        async with self._database.transaction(actor) as connection:
+            state = CheckoutState.COMPLETE if complete else CheckoutState.EXPIRED
+            await store.close_intent(connection, intent.id, state)
+            if complete:
+                await _ask_for_sync(connection, actor.user_id)
+        if complete:
+            raise model.payment_in_progress()
+
+    async def portal(self, actor: UserActor, step: str | None = None) -> str:
+        """Where the person manages subscription, card and invoices; `step` leads straight to `cancel` or
+        `payment_method`. Raises `Conflict` (`not_a_customer`) or `Unavailable`.
+        """
+        if not self.enabled:
+            raise model.billing_off()
+        async with self._database.transaction(actor) as connection:
+            customer = await store.customer(connection, actor.user_id)
+            subscription = model.current(await store.subscriptions(connection, actor.user_id))
+        if customer is None or customer.customer_id is None:
+            raise model.not_a_customer()
+        cancelable = subscription is not None and subscription.changeable and subscription.cancel_at is None
+        order = PortalOrder(
+            customer_id=customer.customer_id,
+            return_url=self._return_url("changed"),
+            cancel=subscription.id if step == "cancel" and subscription and cancelable else None,
+            payment_method=step == "payment_method",
+        )
+        try:
+            return await self._payments.open_portal(order)
+        except ProviderError as error:
+            raise _unavailable(error) from error
+
+    def _return_url(self, news: str) -> str:
+        return f"{self._settings.origin}/billing?checkout={news}"
+
+    async def look_again(self, actor: UserActor) -> None:
+        """The person says that something has changed: they come back from a checkout or the portal."""
+        async with self._database.transaction(actor) as connection:
+            customer = await store.customer(connection, actor.user_id)
+            if customer is not None and customer.customer_id is not None:
+                await _ask_for_sync(connection, actor.user_id)
+
+    # Keeping in step; on the worker's database
+
+    async def observe(self, reference: Mapping[str, Any]) -> None:
+        """An event spoke of a customer, a charge, or a person of ours: have their account read."""
+        customer_id: str | None = reference.get("customer")
+        if customer_id is None and reference.get("charge") is not None:
+            try:
+                customer_id = await self._payments.customer_of_charge(reference["charge"])
+            except ProviderNotFound:
+                logger.warning("an event named a charge that does not exist")
+            except ProviderError as error:
+                raise RetryLater(str(error)) from error
+        if customer_id is None:
+            return
+        async with self._database.transaction(SystemActor("payments")) as connection:
+            user_id = await store.user_of_customer(connection, customer_id)
+            if user_id is None:
+                user_id = await self._adopt(connection, customer_id, reference.get("reference"))
+            if user_id is not None:
+                await store.mark_due(connection, user_id, self._clock.now())
+                await _ask_for_sync(connection, user_id)
+
+    async def _adopt(self, connection: Connection, customer_id: str, subject: str | None) -> int | None:
+        """A customer that the service made for a person of ours, such as by a payment link."""
+        user_id = None if subject is None else await accounts.find_by_subject(connection, subject)
+        if user_id is None:
+            logger.info("an event is about a customer who is nobody here")
+            return None
+        customer = await store.ensure_customer(connection, user_id)
+        if customer.customer_id is not None:
+            logger.error("user %s has paid as a second customer: merge them at the payment service", user_id)
+            return None
+        await store.link_customer(connection, user_id, customer_id)
+        return user_id
+
+    async def sync(self, user_id: int) -> None:
+        """Read the customer's account and put on record what follows. Raises `RetryLater`."""
+        for _ in range(READINGS):
+            async with self._database.transaction(SystemActor("payments")) as connection:
+                customer = await store.customer(connection, user_id)
+            if customer is None or customer.customer_id is None:
+                return
+            try:
+                report = await self._payments.report(customer.customer_id)
+                if await self._record(customer, report):
+                    await self._close_left_over(user_id, report)
+                    return
+            except ProviderNotFound:
+                report = CustomerReport(
+                    customer_id=customer.customer_id, deleted=True, subscriptions=(), invoices=(), charges=()
+                )
+                if await self._record(customer, report):
+                    return
+            except ProviderError as error:
+                await self._postpone(user_id)
+                raise RetryLater(str(error)) from error
+        await self._postpone(user_id)
+        raise RetryLater("others keep writing what was read")
+
+    async def _postpone(self, user_id: int) -> None:
+        async with self._database.transaction(SystemActor("payments")) as connection:
+            await store.mark_due(connection, user_id, self._clock.now() + AGAIN_AFTER)
+
+    async def _record(self, customer: Customer, report: CustomerReport) -> bool:
+        """False when somebody has recorded another report since this one was asked for."""
+        now, user_id = self._clock.now(), customer.user_id
+        mirrored = [model.subscription_of(one, self._catalogue) for one in report.subscriptions]
+        async with self._database.transaction(SystemActor("payments")) as connection:
+            current = await store.customer(connection, user_id, lock=True)
+            if current is None or current.version != customer.version:
+                return False
+            for subscription in mirrored:
+                await self._record_subscription(connection, user_id, subscription)
+            known = [subscription.id for subscription in mirrored]
+            await store.end_missing_subscriptions(connection, user_id, known, now)
+            await _record_payments(connection, user_id, report)
+            windows = model.windows(report, self._catalogue)
+            await billing.set_windows(connection, user_id, windows, now)
+            intent = await store.open_intent(connection, user_id)
+            due_at = model.look_again_at(mirrored, intent, now)
+            await store.mark_synced(connection, user_id, now, due_at)
+            if report.deleted:
+                await store.unlink_customer(connection, user_id)
+        if sum(subscription.live for subscription in mirrored) > 1:
+            logger.error("user %s has several subscriptions: end all but one at the payment service", user_id)
+        return True
+
+    async def _record_subscription(
+        self, connection: Connection, user_id: int, subscription: Subscription
+    ) -> None:
+        if subscription.plan is None and subscription.live:
+            logger.error("subscription %s has a price that belongs to no plan", subscription.id)
+        if await store.save_subscription(connection, user_id, subscription):
+            details = {
+                "subscription": subscription.id,
+                "status": subscription.status.value,
+                "plan": subscription.plan,
+            }
+            await audit.record(connection, user_id, Action.SUBSCRIPTION_CHANGED, details)
+
+    async def _close_left_over(self, user_id: int, report: CustomerReport) -> None:
+        """Whoever has a subscription has no use for a checkout that is still open; nobody for an old one."""
+        async with self._database.transaction(UserActor(user_id)) as connection:
+            intent = await store.open_intent(connection, user_id)
+        subscribed = any(model.subscription_of(one, self._catalogue).live for one in report.subscriptions)
+        if intent is None or not (subscribed or intent.expires_at <= self._clock.now()):
+            return
+        state = CheckoutState.FAILED
+        if intent.session_id is not None:
+            checkout = await self._payments.close_checkout(intent.session_id)
+            state = CheckoutState.COMPLETE if checkout.status == "complete" else CheckoutState.EXPIRED
+        async with self._database.transaction(SystemActor("payments")) as connection:
+            await store.close_intent(connection, intent.id, state)
+
+    async def sweep(self) -> None:
+        """Have every account read whose turn it is: after a period's end, when events were lost, daily."""
+        if not self.enabled:
+            return
+        now = self._clock.now()
+        async with self._database.transaction(SystemActor("sweep")) as connection:
+            for user_id in await store.take_due(connection, now, AGAIN_AFTER, SWEEP_BATCH):
+                await enqueue(connection, SYNC_TASK, idle=True, user_id=user_id)
+
+    async def purge(self) -> None:
+        async with self._database.transaction(SystemActor("purge")) as connection:
+            await store.purge_intents(connection, self._clock.now() - INTENTS_KEPT)
+
+    # For operators
+
+    async def publish(self, webhook_url: str | None, *, change: bool) -> list[PublishedThing]:
+        """Bring plans, portal and webhook to the payment service, or only say what differs.
+
+        Raises `NotFound` (`billing_off`) or `Unavailable`.
+        """
+        if not self.enabled:
+            raise model.billing_off()
+        try:
+            return await self._payments.publish(self._offers(), webhook_url=webhook_url, change=change)
+        except ProviderError as error:
+            raise _unavailable(error) from error
+
+    def _offers(self) -> list[Offer]:
+        offers: list[Offer] = []
+        for plan in self._catalogue.on_sale():
+            for price in plan.prices:
+                amount = smallest_units(price.amount, self._catalogue.currency)
+                if amount is None:
+                    raise ValueError("the plan file was checked when it was read")
+                offers.append(
+                    Offer(
+                        plan=plan.name,
+                        product=plan.title,
+                        lookup_key=price.lookup_key,
+                        amount=amount,
+                        currency=self._catalogue.currency,
+                        interval=price.interval,
+                    )
+                )
+        return offers
+
+
+async def _record_payments(connection: Connection, user_id: int, report: CustomerReport) -> None:
+    invoice_of = {payment_id: one.id for one in report.invoices for payment_id in one.payment_ids}
+    for invoice in report.invoices:
+        await store.save_invoice(connection, user_id, invoice)
+    for charge in report.charges:
+        invoice_id = None if charge.payment_id is None else invoice_of.get(charge.payment_id)
+        state = await store.save_payment(connection, user_id, charge, invoice_id)
+        if state is not None:
+            details = {"charge": charge.id, "status": state.value}
+            await audit.record(connection, user_id, Action.PAYMENT_RECORDED, details)
+
+
+async def _ask_for_sync(connection: Connection, user_id: int) -> None:
+    await enqueue(connection, SYNC_TASK, once=True, user_id=user_id)
+
+
+def _unavailable(error: ProviderError) -> Exception:
+    logger.warning("the payment service failed a request: %s", error.reason)
+    return model.payments_unavailable()
