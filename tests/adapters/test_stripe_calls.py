@@ -503,7 +503,16 @@ def test_a_configuration_hides_its_key() -> None:
     assert StripeConfig(api_key=KEY).base_url == stripe.DEFAULT_API_BASE
 
 
-@pytest.mark.parametrize("key", ["", "a b", "sk_test_\n", "schlüssel"])
+async def test_without_a_key_nothing_is_sent(config: StripeConfig, scripted_server: Any) -> None:
+    payments = StripePayments(replace(config, api_key=""))
+
+    failure = await failure_of(payments.customer_of_charge("ch_1"))
+
+    assert (type(failure), failure.reason) == (ProviderRejected, "no API key is configured")
+    assert scripted_server.connections == 0
+
+
+@pytest.mark.parametrize("key", [" ", "a b", "sk_test_\n", "schlüssel"])
 def test_a_key_that_no_header_can_hold_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match="API key"):
         StripeConfig(api_key=key)

@@ -24,6 +24,7 @@ from visiona.adapters.stripe.failures import (
     from_sdk,
     from_transport,
     lost,
+    no_key,
     request_id_of,
 )
 from visiona.adapters.stripe.webhooks import PINNED_VERSION
@@ -141,6 +142,8 @@ class StripeCalls:
     async def _bounded(self, what: str, attempt: Callable[[], Awaitable[T]], *, repeatable: bool) -> T:
         """At most two attempts and the pause between them, within one deadline."""
         forbid_open_transaction(PROVIDER)
+        if not self._config.api_key:
+            raise no_key()
         await self._connected()  # importing the SDK is not Stripe's time
         try:
             async with asyncio.timeout(self._config.call_deadline_s):

@@ -10,7 +10,9 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StripeConfig:
-    """`call_deadline_s` bounds one call to the API with its one retry, however slowly it is answered.
+    """Without an `api_key` every call is refused, and nothing is sent.
+
+    `call_deadline_s` bounds one call to the API with its one retry, however slowly it is answered.
     `max_answer_bytes` is for one page of a list at most.
     """
 
@@ -22,7 +24,7 @@ class StripeConfig:
 
     def __post_init__(self) -> None:
         # A key with a line break would surface in the HTTP library's complaint about the header.
-        if not re.fullmatch(r"[!-~]+", self.api_key):
+        if not re.fullmatch(r"[!-~]*", self.api_key):
             raise ValueError("the Stripe API key must be printable ASCII without spaces")
         if not re.fullmatch(r"https?://[^\s?#/]+", self.base_url):
             raise ValueError("the Stripe base URL must be http(s)://host without a path")

@@ -91,6 +91,10 @@ def from_sdk(error: "StripeError", *, repeatable: bool) -> ProviderError:
     return ProviderRejected(PROVIDER, _refusal(status, details), status=status, message=MESSAGE)
 
 
+def no_key() -> ProviderRejected:
+    return ProviderRejected(PROVIDER, "no API key is configured", status=0, message=MESSAGE)
+
+
 def request_id_of(error: "StripeError") -> str:
     """The number by which Stripe finds the request in its log; empty where there is none."""
     found = str((error.headers or {}).get("request-id", ""))
