@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from typing import Final
 
 from visiona.sandbox.stripe.clock import Clock
-from visiona.sandbox.stripe.engine.agenda import Agenda
+from visiona.sandbox.stripe.engine.agenda import Agenda, clock_of
 from visiona.sandbox.stripe.engine.changes import copy_of, previous_attributes
 from visiona.sandbox.stripe.engine.links import Links
 from visiona.sandbox.stripe.engine.settings import BillingSettings
+from visiona.sandbox.stripe.errors import missing
 from visiona.sandbox.stripe.events import Emit
 from visiona.sandbox.stripe.store import Obj, Store
 
@@ -38,7 +39,7 @@ class Books:
         self.links = links
         self.settings = settings
         self.agenda = Agenda()
-        self._clock = clock
+        self.clock = clock
         self._emit = emit
         self._moment: tuple[str | None, int] | None = None
         self._index: dict[tuple[str, str, str], dict[str, None]] = {}
@@ -55,11 +56,11 @@ class Books:
         """Unix seconds; while something due is being done, the moment at which it was due."""
         if self._moment is not None and self._moment[0] == test_clock:
             return self._moment[1]
-        return self._clock.now(test_clock)
+        return self.clock.now(test_clock)
 
     def now_for(self, obj: Obj) -> int:
         """The time on the clock that an object belongs to."""
-        return self.now(obj.get("test_clock"))
+        return self.now(clock_of(obj))
 
     @contextmanager
     def at(self, test_clock: str | None, moment: int) -> Generator[None]:
@@ -69,6 +70,13 @@ class Books:
             yield
         finally:
             self._moment = outer
+
+    def customer(self, id_: str, *, param: str = "customer") -> Obj:
+        """A customer that exists. Raises a `StripeError` for one that was deleted, too."""
+        found = self.store.find("customer", id_)
+        if found is None or found.get("deleted"):
+            raise missing("customer", id_, param=param)
+        return found
 
     def add(self, obj: Obj, event: str | None = None) -> Obj:
         """Keep a new object and tell of it."""

@@ -158,7 +158,7 @@ def digits_of(number: str) -> str:
 
 
 def mistake_in(card: Card, year: int, month: int) -> Decline | None:
-    """What is wrong with the data of a card itself, in the given month."""
+    """What is wrong with the data of a card itself, in the given month. A security code may be missing."""
     number = digits_of(card.number)
     if not (number.isascii() and number.isdigit() and 12 <= len(number) <= 19 and _check_digit_fits(number)):
         return _WRONG_NUMBER
@@ -167,7 +167,7 @@ def mistake_in(card: Card, year: int, month: int) -> Decline | None:
     if (card.exp_year, card.exp_month) < (year, month) or card.exp_year > year + 50:
         return _BAD_YEAR if card.exp_year != year else _BAD_MONTH
     cvc = card.cvc.strip()
-    if not (cvc.isascii() and cvc.isdigit() and len(cvc) in {3, 4}):
+    if cvc and not (cvc.isascii() and cvc.isdigit() and len(cvc) in {3, 4}):
         return _BAD_CVC
     return None
 
