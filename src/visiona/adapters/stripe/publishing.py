@@ -4,7 +4,7 @@ Everything is looked for before it is made, so publishing again after a lost ans
 first attempt did. What is there under our names is put right; nothing else is touched.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -53,7 +53,7 @@ class Publishing:
         await self._portal(offers, current)
         # Last, as the portal must not list a price that is closed.
         for plan in titles:
-            await self._close_old(plan, [price for price in current.values() if price])
+            await self._close_old(plan, current.keys())
         if webhook_url is not None:
             await self._endpoint(webhook_url)
         return self._told
@@ -97,12 +97,7 @@ class Publishing:
 
     async def _price(self, offer: Offer) -> str | None:
         """The id of the offer's price; None while it is only missing."""
-        holders = await self._calls.every(
-            "find price",
-            lambda v1, page: v1.prices.list_async({**page, "lookup_keys": [offer.lookup_key]}),
-            Price,
-        )
-        holder = holders[0] if holders else None
+        holder = await self._holder(offer.lookup_key)
         if holder is None:
             price_id = await self._new_price(offer, "Price {key} made.", "Price {key} is missing.")
         elif not _same_terms(holder, offer):
@@ -116,10 +111,16 @@ class Publishing:
             await self._mark(holder, offer)
         return price_id
 
+    async def _holder(self, lookup_key: str) -> Price | None:
+        found = await self._calls.every(
+            "find price", lambda v1, page: v1.prices.list_async({**page, "lookup_keys": [lookup_key]}), Price
+        )
+        return found[0] if found else None
+
     async def _new_price(self, offer: Offer, done: str, missing: str) -> str | None:
         price_id = None
         if self._change:
-            made = await self._calls.post(
+            await self._calls.post(
                 "create price",
                 lambda v1, options: v1.prices.create_async(
                     {
@@ -136,7 +137,9 @@ class Publishing:
                 ),
                 Made,
             )
-            price_id = made.id
+            # Somebody who publishes at the same time may have taken the key over: then theirs is it.
+            holder = await self._holder(offer.lookup_key)
+            price_id = None if holder is None else holder.id
         self._tell(done.format(key=offer.lookup_key), missing.format(key=offer.lookup_key))
         return price_id
 
@@ -157,8 +160,8 @@ class Publishing:
             f"Price {offer.lookup_key} is closed or does not name its plan.",
         )
 
-    async def _close_old(self, plan: str, current: Sequence[str]) -> None:
-        """Prices of ours that are offered no more: subscriptions that have one keep it."""
+    async def _close_old(self, plan: str, offered: Collection[str]) -> None:
+        """Prices of ours that hold no offered key: subscriptions that have one keep it."""
         product_id = _product_id(plan)
         try:
             found = await self._calls.every(
@@ -169,7 +172,7 @@ class Publishing:
         except ProviderNotFound:  # the product is not made yet
             return
         for price in found:
-            if price.id in current or not is_ours(price_report(price)):
+            if price.lookup_key in offered or not is_ours(price_report(price)):
                 continue
             if self._change:
                 await self._calls.post(
