@@ -1,5 +1,6 @@
 """The application: the API, the controls, the hosted pages, and the life of what runs behind them."""
 
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -18,6 +19,8 @@ from visiona.sandbox.stripe.errors import StripeError
 from visiona.sandbox.stripe.gateway import MAX_BODY, Gateway
 from visiona.sandbox.stripe.pages import HANDLERS as PAGES
 from visiona.sandbox.stripe.service import Sandbox
+
+logger = logging.getLogger(__name__)
 
 _MARK = ResponseHeader(name="x-visiona-sandbox", value="stripe")
 
@@ -54,7 +57,11 @@ def create_app(config: StripeSandboxConfig) -> Litestar:
         },
         state=State({"sandbox": sandbox}),
         response_headers=[_MARK],
-        exception_handlers={StripeError: answer_stripe_error, HTTPException: answer_http_error},
+        exception_handlers={
+            StripeError: answer_stripe_error,
+            HTTPException: answer_http_error,
+            Exception: answer_crash,
+        },
         lifespan=[lifespan],
         openapi_config=None,
         logging_config=None,
@@ -74,6 +81,12 @@ def about() -> dict[str, str]:
 def answer_stripe_error(_: Request[Any, Any, Any], error: StripeError) -> Response[dict[str, Any]]:
     """The controls speak of errors as the API does."""
     return Response(error.body(), status_code=error.status, headers={_MARK.name: str(_MARK.value)})
+
+
+def answer_crash(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
+    """A mistake of the sandbox's own, outside the API."""
+    logger.error("%s %s broke off.", request.method, request.scope["path"], exc_info=error)
+    return answer_stripe_error(request, StripeError(500, "api_error", "An unknown error occurred"))
 
 
 def answer_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:

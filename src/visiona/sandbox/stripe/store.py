@@ -4,7 +4,8 @@ Everything is read once at the start and kept in memory. An object is the same d
 gets it, so code that changes one changes it for all at once, and makes it last with `put`.
 
 Within `atomic()` nothing reaches the disk before the block ends, and a block that raises leaves no
-trace: objects that were changed or merely handed out in it are as they were before.
+trace: objects that were changed or merely handed out in it are as they were before. What a block
+changed is first written as one journal, so that a process that dies over it does not leave half of it.
 """
 
 import re
@@ -31,11 +32,20 @@ class _Kept(msgspec.Struct):
     object: Obj
 
 
+class _Entry(msgspec.Struct):
+    """A line of the journal: how an object is from now on, None where it is gone."""
+
+    kind: str
+    id: str
+    kept: _Kept | None
+
+
 class Store:
     """One process at a time may use `root`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._journal = root / "journal.json"
         self._kinds: dict[str, dict[str, _Kept]] = {}
         self._sequence = 0
         self._block: _Block | None = None
@@ -129,11 +139,17 @@ class Store:
         if self._block is not None:
             self._block.changed[key] = None
         else:
-            self._write(key)
+            self._write(_Entry(*key, self._kinds[key[0]].get(key[1])))
 
     def _write_all(self, block: "_Block") -> None:
-        for key in block.changed:
-            self._write(key)
+        """Keep a block's changes; from the moment its journal is there, they will be made."""
+        entries = [_Entry(*key, self._kinds.get(key[0], {}).get(key[1])) for key in block.changed]
+        if len(entries) > 1:
+            _replace(self._journal, msgspec.json.encode(entries))
+        for entry in entries:
+            self._write(entry)
+        if len(entries) > 1:
+            self._journal.unlink()
 
     def _take_back(self, block: "_Block") -> None:
         for (kind, id_), before in block.before.items():
@@ -150,10 +166,14 @@ class Store:
         self._sequence = block.sequence
 
     def _open(self) -> None:
-        self._root.mkdir(parents=True, exist_ok=True)
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._journal.exists():
+            for entry in msgspec.json.decode(self._journal.read_bytes(), type=list[_Entry]):
+                self._write(entry)
+            self._journal.unlink()
         decoder = msgspec.json.Decoder(_Kept)
         found: list[_Kept] = []
-        for folder in self._root.iterdir():
+        for folder in (path for path in self._root.iterdir() if path.is_dir()):
             for unfinished in folder.glob("*.new"):
                 unfinished.unlink()
             found.extend(decoder.decode(path.read_bytes()) for path in folder.glob("*.json"))
@@ -163,17 +183,13 @@ class Store:
             self._kinds.setdefault(str(kept.object["object"]), {})[str(kept.object["id"])] = kept
         self._sequence = found[-1].sequence if found else 0
 
-    def _write(self, key: Key) -> None:
-        kind, id_ = key
-        path = self._root / kind / f"{id_}.json"
-        kept = self._kinds.get(kind, {}).get(id_)
-        if kept is None:
+    def _write(self, entry: _Entry) -> None:
+        path = self._root / entry.kind / f"{entry.id}.json"
+        if entry.kept is None:
             path.unlink(missing_ok=True)
-            return
-        path.parent.mkdir(exist_ok=True)
-        temporary = path.with_suffix(".new")
-        temporary.write_bytes(msgspec.json.encode(kept))
-        temporary.replace(path)
+        else:
+            path.parent.mkdir(exist_ok=True)
+            _replace(path, msgspec.json.encode(entry.kept))
 
 
 class _Block:
@@ -187,3 +203,10 @@ class _Block:
     def remember(self, key: Key, kept: _Kept | None) -> None:
         if key not in self.before:
             self.before[key] = None if kept is None else (kept, msgspec.json.encode(kept.object))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_suffix(".new")
+    temporary.write_bytes(content)
+    temporary.replace(path)
