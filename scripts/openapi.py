@@ -18,6 +18,7 @@ def document() -> str:
         secret_key="x" * 32,
         database_url="postgresql://localhost/none",  # never opened
         replicate_api_token="none",
+        stripe_api_key="sk_test_none",
     )
     schema = create_asgi(build(settings, "app")).openapi_schema
     return json.dumps(complete_document(schema), indent=2, sort_keys=True, ensure_ascii=False) + "\n"

@@ -19,6 +19,7 @@ import pytest
 from psycopg import sql
 from tests.factories.people import MakeUser, OpenDatabase
 
+from visiona.billing.model import Catalogue, read_catalogue
 from visiona.billing.service import publish_plans
 from visiona.db.actor import Anonymous, UserActor
 from visiona.db.embedded import embedded_server
@@ -45,7 +46,13 @@ def postgres() -> Generator[str]:
 
 
 @pytest.fixture(scope="session")
-async def migrated_template(postgres: str) -> str:
+def catalogue() -> Catalogue:
+    """The plans of Visiona's own file, which are in every migrated database too."""
+    return read_catalogue()
+
+
+@pytest.fixture(scope="session")
+async def migrated_template(postgres: str, catalogue: Catalogue) -> str:
     """The name of a migrated database that nobody connects to, so that it can be copied."""
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"create database {TEMPLATE}")
@@ -53,7 +60,7 @@ async def migrated_template(postgres: str) -> str:
     migrate(url, ROLE_PASSWORDS)
     async with await psycopg.AsyncConnection.connect(url) as connection:
         await connection.execute(f"set local role {OWNER_ROLE}")
-        await publish_plans(connection)
+        await publish_plans(connection, catalogue)
     return TEMPLATE
 
 

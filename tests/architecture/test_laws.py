@@ -16,7 +16,18 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "visiona"
-ROOMS = {"accounts", "audit", "billing", "clones", "gallery", "generations", "inbox", "objects", "photos"}
+ROOMS = {
+    "accounts",
+    "audit",
+    "billing",
+    "clones",
+    "gallery",
+    "generations",
+    "inbox",
+    "objects",
+    "payments",
+    "photos",
+}
 
 Finding = tuple[int, str]
 

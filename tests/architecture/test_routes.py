@@ -50,6 +50,15 @@ POST /api/generate/{id}/cancel
 GET /api/gallery
 POST /api/gallery/delete
 DELETE /api/gallery/delete
+GET /api/payment/plans
+GET /api/payment/subscription
+POST /api/payment/subscribe
+POST /api/payment/portal
+POST /api/payment/refresh
+GET /api/payment/invoices
+GET /api/payment/invoices/{id}
+GET /api/payment/invoices/{id}/pdf
+POST /api/payment/webhook
 POST /api/webhooks/replicate
 GET /api/events
 GET /api/openapi.json
@@ -58,7 +67,13 @@ GET /readyz
 """.strip().splitlines()
 
 # Which of a person's rows a path parameter names; a new one has to be told here.
-PARAMETERS = {"photo_id": "photo", "model_id": "model", "run_id": "run", "image_id": "generation"}
+PARAMETERS = {
+    "photo_id": "photo",
+    "model_id": "model",
+    "run_id": "run",
+    "image_id": "generation",
+    "invoice_id": "invoice",
+}
 # These answer without looking at a row; who may call them is checked all the same.
 NO_CALLERS_ROWS = {"file_path", "key", "path"}
 
@@ -105,6 +120,9 @@ def settings(owner_url: str, app_url: str, tmp_path_factory: pytest.TempPathFact
         replicate_api_token="r8_test",
         replicate_base_url="http://127.0.0.1:9/v1",
         replicate_webhook_secret="whsec_dGVzdCBzZWNyZXQgb2YgdGhlIHJvdXRlcw==",
+        stripe_api_key="sk_test_routes",
+        stripe_base_url="http://127.0.0.1:9",
+        stripe_webhook_secret=("whsec_routes",),
     )
 
 
@@ -133,14 +151,19 @@ async def client(app: App, asgi: Litestar) -> AsyncGenerator[httpx.AsyncClient]:
 
 
 @pytest.fixture(scope="session")
-async def alice(client: httpx.AsyncClient) -> dict[str, Any]:
-    """Somebody who is signed in: `token` and `cookie`."""
+async def alice(client: httpx.AsyncClient, owner_url: str) -> dict[str, Any]:
+    """Somebody who is signed in: `token` and `cookie`. The payment service knows her too."""
     signed_up = await client.post(
         "/api/auth/signup", json={"email": "alice@routes.example.com", "password": "a quiet blue harbour"}
     )
     assert signed_up.status_code == 201, signed_up.text
     cookie = signed_up.headers["set-cookie"].partition(";")[0]
     client.cookies.clear()
+    async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as owner:
+        await owner.execute(
+            "insert into payment_customers (user_id, customer_id) values (%s, 'cus_alice')",
+            [signed_up.json()["user"]["id"]],
+        )
     return {"token": signed_up.json()["access_token"], "cookie": cookie}
 
 
@@ -174,6 +197,8 @@ def test_the_api_is_for_users_unless_it_says_otherwise(routes: list[Route]) -> N
         "GET /api/auth/signup",
         "POST /api/auth/login",
         "GET /api/auth/login",
+        "GET /api/payment/plans",
+        "POST /api/payment/webhook",
         "POST /api/webhooks/replicate",
     }
 
@@ -256,7 +281,11 @@ async def test_signed_routes_want_a_signature(client: httpx.AsyncClient, routes:
         for route in routes
         if route.auth == SIGNED
     }
-    assert answers == {"GET /media/{key:path}": 404, "POST /api/webhooks/replicate": 401}
+    assert answers == {
+        "GET /media/{key:path}": 404,
+        "POST /api/payment/webhook": 401,
+        "POST /api/webhooks/replicate": 401,
+    }
 
 
 async def test_options_tells_methods_and_nothing_else(client: httpx.AsyncClient, routes: list[Route]) -> None:
@@ -285,7 +314,7 @@ async def test_anothers_row_is_no_row(
             assert _is_problem(theirs, 404), f"{route}: {theirs.status_code} {theirs.text}"
             assert theirs.content == nobodys.content, str(route)
             compared += 1
-    assert compared >= 8
+    assert compared >= 10
     assert await _everything_of(owner, bob) == before
 
 
@@ -294,6 +323,7 @@ async def test_anothers_row_is_no_row(
     [
         ("GET", "/api/models/status?model_id={id}", "model", None),
         ("GET", "/api/gallery?model_id={id}", "model", None),
+        ("GET", "/api/payment/invoices?cursor={id}", "invoice", None),
         ("POST", "/api/generate", "model", '{"model_id": {id}, "prompt": "a portrait"}'),
         ("POST", "/api/models/train", "photo", '{"trigger_word": "TOK", "photo_ids": [{id}]}'),
         ("POST", "/api/gallery/delete", "generation", '{"ids": [{id}]}'),
@@ -313,7 +343,7 @@ async def test_anothers_row_in_a_query_or_a_body_is_no_row(
     headers = {"authorization": f"Bearer {alice['token']}", "content-type": "application/json"}
     before = await _everything_of(owner, bob)
 
-    async def ask(row_id: int) -> tuple[int, str]:
+    async def ask(row_id: object) -> tuple[int, str]:
         answer = await client.request(
             method,
             path.replace("{id}", str(row_id)),
@@ -330,7 +360,21 @@ async def test_anothers_row_in_a_query_or_a_body_is_no_row(
 
 async def _everything_of(owner: Connection, person: Person) -> list[Any]:
     rows: list[Any] = []
-    for table in ("photos", "models", "trainings", "runs", "generations", "quota_usage", "audit_logs"):
+    for table in (
+        "photos",
+        "models",
+        "trainings",
+        "runs",
+        "generations",
+        "quota_usage",
+        "quota_ledger",
+        "payment_customers",
+        "checkouts",
+        "subscriptions",
+        "invoices",
+        "payments",
+        "audit_logs",
+    ):
         cursor = await owner.execute(
             f"select to_jsonb(t)::text from {table} t where user_id = %s order by 1", [person.id]
         )

@@ -11,6 +11,7 @@ import pytest
 from tests.factories.people import MakeUser
 
 from visiona.adapters.objects import open_store
+from visiona.billing.model import Catalogue
 from visiona.billing.service import BillingService
 from visiona.clones.model import MAX_AGE, MIN_PHOTOS
 from visiona.clones.service import ENDING_TIME, CloneService
@@ -118,7 +119,12 @@ class Workshop:
 
 @pytest.fixture
 async def workshop(
-    database: Database, worker_database: Database, owner: Connection, make_user: MakeUser, tmp_path: Path
+    database: Database,
+    worker_database: Database,
+    owner: Connection,
+    make_user: MakeUser,
+    catalogue: Catalogue,
+    tmp_path: Path,
 ) -> Workshop:
     actor = await make_user()
     store = open_store(tmp_path.as_uri())
@@ -136,7 +142,8 @@ async def workshop(
 
     def service(connected: Database) -> CloneService:
         objects = ObjectService(connected, store, LinkSigner(b"secret"), clock)
-        return CloneService(connected, clock, trainer, objects, BillingService(connected, clock), None)
+        billing = BillingService(connected, clock, catalogue)
+        return CloneService(connected, clock, trainer, objects, billing, None)
 
     return Workshop(service(worker_database), service(database), trainer, owner, actor)
 

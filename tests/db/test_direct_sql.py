@@ -9,9 +9,11 @@ from tests.factories.people import OpenDatabase, Person
 from visiona.db.actor import Anonymous
 from visiona.db.pool import Connection, Database
 
-RESERVE = """insert into quota_usage (user_id, resource, period_start, period_end, reserved)
-  values (%(user)s, %(resource)s, %(period)s, %(period_end)s, %(amount)s)
-  on conflict (user_id, resource, period_start) do update set reserved = %(amount)s"""
+OPEN = """insert into quota_usage (user_id, resource, period_start, period_end, plan, entitled)
+  values (%(user)s, %(resource)s, %(start)s::timestamptz, %(end)s::timestamptz, 'premium', %(amount)s)
+  on conflict (user_id, resource, period_start) do nothing"""
+RESERVE = """update quota_usage set reserved = %(amount)s, entry = 'reserve', reference = ''
+  where resource = %(resource)s"""
 RUN = """insert into runs (user_id, model_id, version, trigger_word, prompt, enhance, inputs, num_outputs,
     quota_period)
   select %(user)s, %(model)s, 'version-of-' || %(user)s, 'TOK', 'me', false, '{}', %(outputs)s, %(period)s
@@ -123,43 +125,72 @@ async def test_a_person_cannot_raise_their_plan(database: Database, alice: Perso
 async def test_a_person_cannot_set_aside_more_than_their_plan(
     database: Database, carol: Person, resource: str, limit: int
 ) -> None:
-    await _execute(database, carol, RESERVE, resource=resource, amount=limit)
-    for query in (RESERVE, "update quota_usage set reserved = %(amount)s where resource = %(resource)s"):
-        with pytest.raises(InsufficientPrivilege, match="row-level security"):
-            await _execute(database, carol, query, resource=resource, amount=limit + 1)
+    assert await _execute(database, carol, RESERVE, resource=resource, amount=limit) == 1
+    with pytest.raises(InsufficientPrivilege, match='"tier_limit_update"'):
+        await _execute(database, carol, RESERVE, resource=resource, amount=limit + 1)
 
 
-async def test_what_was_used_stays_used(database: Database, alice: Person) -> None:
-    for statement in (
-        "update quota_usage set used = 0",
-        "delete from quota_usage",
-        "update quota_usage set period_start = '2000-01-01'",
-    ):
-        with pytest.raises(InsufficientPrivilege, match="permission denied"):
-            await _execute(database, alice, statement)
+@pytest.mark.parametrize(("resource", "limit"), [("images", 1000), ("clones", 10)])
+async def test_a_person_cannot_open_a_month_that_allows_more_than_their_plan(
+    database: Database, owner: Connection, carol: Person, resource: str, limit: int
+) -> None:
+    await owner.execute("delete from quota_usage where user_id = %s", [carol.id])
+    month = {"start": carol.rows["period"], "end": carol.rows["period_end"]}
+    with pytest.raises(InsufficientPrivilege, match='"tier_limit_insert"'):
+        await _execute(database, carol, OPEN, resource=resource, amount=limit + 1, **month)
+    assert await _execute(database, carol, OPEN, resource=resource, amount=limit, **month) == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("used", "0"),
+        ("entitled", "1000000"),
+        ("plan", "'studio'"),
+        ("subscription_id", "'sub_invented'"),
+        ("period_start", "'2000-01-01'"),
+        ("period_end", "'infinity'"),
+    ],
+)
+async def test_what_was_granted_and_used_is_not_the_applications_to_change(
+    database: Database, alice: Person, column: str, value: str
+) -> None:
+    with pytest.raises(InsufficientPrivilege, match="permission denied"):
+        await _execute(database, alice, f"update quota_usage set {column} = {value}")
+
+
+async def test_a_quota_cannot_be_thrown_away_to_open_it_again(database: Database, alice: Person) -> None:
+    with pytest.raises(InsufficientPrivilege, match="permission denied"):
+        await _execute(database, alice, "delete from quota_usage")
 
 
 async def test_a_person_cannot_invent_a_period(database: Database, owner: Connection, carol: Person) -> None:
     """Another period would be another allowance."""
     cursor = await owner.execute(
-        """select start::text from (values
-             (%(period)s + interval '1 microsecond'), (%(period)s - interval '1 day'),
-             (%(period)s + interval '2 months'), (%(period)s - interval '2 months'),
-             (timestamptz '2099-01-01 00:00Z'), (timestamptz 'infinity')) as invented (start)""",
+        """select first::text, last::text from (values
+             (%(period)s + interval '1 microsecond', %(period_end)s),
+             (%(period)s - interval '1 day', %(period_end)s),
+             (%(period)s + interval '2 months', %(period_end)s + interval '2 months'),
+             (%(period)s - interval '2 months', %(period_end)s),
+             (timestamptz '2099-01-01 00:00Z', timestamptz '2099-02-01 00:00Z'),
+             (%(period)s, %(period_end)s + interval '2 months'),
+             (%(period)s, timestamptz 'infinity')) as invented (first, last)""",
         carol.rows,
     )
-    for (start,) in await cursor.fetchall():
+    for start, end in await cursor.fetchall():
         with pytest.raises(InsufficientPrivilege, match='"tier_limit_insert"'):
-            await _execute(
-                database,
-                carol,
-                RESERVE.replace("%(period_end)s", "'infinity'").replace(
-                    "%(period)s", "(%(start)s::timestamptz)"
-                ),
-                start=start,
-                resource="images",
-                amount=1,
-            )
+            await _execute(database, carol, OPEN, start=start, end=end, resource="images", amount=1)
+
+
+async def test_nothing_is_set_aside_in_a_period_that_is_not_now(
+    database: Database, owner: Connection, carol: Person
+) -> None:
+    await owner.execute(
+        """update quota_usage set period_start = period_start - interval '40 days',
+             period_end = now() - interval '2 days' where user_id = %s""",
+        [carol.id],
+    )
+    assert await _execute(database, carol, RESERVE, resource="images", amount=1) == 0
 
 
 async def test_no_run_without_a_reservation(database: Database, carol: Person) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.factories.people import MakeUser
 
 from visiona.billing.jobs import jobs
-from visiona.billing.model import Resource
+from visiona.billing.model import Catalogue, Resource
 from visiona.billing.service import BillingService
 from visiona.core.clock import SystemClock
 from visiona.core.errors import Invalid
@@ -25,9 +25,9 @@ async def person(make_user: MakeUser) -> UserActor:
 
 
 @pytest.fixture
-def spend(database: Database) -> Spend:
+def spend(database: Database, catalogue: Catalogue) -> Spend:
     """As a service does it: claim the key, reserve an image, record what was made."""
-    billing, ids = BillingService(database, SystemClock()), itertools.count(1)
+    billing, ids = BillingService(database, SystemClock(), catalogue), itertools.count(1)
 
     async def spend(actor: UserActor, key: IdempotencyKey | None) -> int:
         async with database.transaction(actor) as connection:
@@ -143,7 +143,7 @@ def test_a_key_has_a_length(key: str) -> None:
 
 
 async def test_old_keys_are_forgotten_and_fresh_ones_are_not(
-    worker_database: Database, owner: Connection, person: UserActor, spend: Spend
+    worker_database: Database, owner: Connection, catalogue: Catalogue, person: UserActor, spend: Spend
 ) -> None:
     for name in ("old", "fresh"):
         await spend(person, IdempotencyKey(name, "generate", {}))
@@ -152,7 +152,8 @@ async def test_old_keys_are_forgotten_and_fresh_ones_are_not(
            where user_id = %s and key = 'old'""",
         [person.user_id],
     )
-    (purge,) = jobs(BillingService(worker_database, SystemClock()))
+    found = jobs(BillingService(worker_database, SystemClock(), catalogue))
+    (purge,) = [job for job in found if job.name == "billing.purge"]
     await purge.run()
     rows = await owner.execute("select key from idempotency_keys where user_id = %s", [person.user_id])
     assert await rows.fetchall() == [("fresh",)]

@@ -64,10 +64,30 @@ TABLES = {
         app="own - - -", worker="own system system system", owner="user_id", update="plan",
         insert="(user_id, plan) values (%(user)s, 'premium')"),
     "public.quota_usage": Table(
-        app="own own own -", worker="own - own -", owner="user_id", update="reserved",
-        insert="(user_id, resource, period_start, period_end, reserved) "
-               "values (%(user)s, 'images', %(period)s, %(period_end)s, 1) "
+        app="own own own -", worker="own own own -", owner="user_id", update="reserved",
+        insert="(user_id, resource, period_start, period_end, plan, entitled) "
+               "values (%(user)s, 'images', %(period)s, %(period_end)s, 'premium', 1000) "
                "on conflict (user_id, resource, period_start) do update set reserved = 5"),
+    "public.quota_ledger": Table(
+        app="own - own -", worker="own - - -", owner="user_id", update="reference",
+        insert="(user_id, resource, period_start, entry, reference, entitled, reserved, used, amount) "
+               "values (%(user)s, 'images', %(period)s, 'grant', '', 100, 0, 0, 100)"),
+    "public.payment_customers": Table(
+        app="own own own -", worker="own system system -", owner="user_id", update="attempt",
+        insert="(user_id) values (%(user)s) on conflict (user_id) do update set attempt = 2"),
+    "public.checkouts": Table(
+        app="own own own -", worker="own - system system", owner="user_id", update="state",
+        insert="(id, user_id, lookup_key, plan, trial_days, created_at, expires_at) values "
+               "(gen_random_uuid(), %(user)s, 'visiona_premium_month', 'premium', 0, now(), now())"),
+    "public.subscriptions": Table(
+        app="own - - -", worker="own system system -", owner="user_id", update="status",
+        insert="(id, user_id, status, item_id, price_id, amount, currency, period_start, period_end, "
+               "created_at) values ('sub_new', %(user)s, 'active', 'si_new', 'price_1', 39, 'usd', now(), "
+               "now(), now())"),
+    "public.invoices": Table(
+        app="own - - -", worker="own system system -", owner="user_id", update="status",
+        insert="(id, user_id, status, reason, total, amount_paid, amount_remaining, currency, created_at) "
+               "values ('in_new', %(user)s, 'paid', 'manual', 39, 39, 0, 'usd', now())"),
     "public.payments": Table(
         app="own - - -", worker="own system system -", owner="user_id", update="status",
         insert="(user_id, stripe_charge_id, amount, currency, status) "

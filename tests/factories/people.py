@@ -42,11 +42,27 @@ idempotency as (
   insert into idempotency_keys (user_id, key, operation, request_hash)
   values (%(user)s, 'key', 'test', '')),
 images as (
-  insert into quota_usage (user_id, resource, period_start, period_end, reserved)
-  values (%(user)s, 'images', %(period)s, %(period_end)s, 4)),
+  insert into quota_usage (user_id, resource, period_start, period_end, plan, entitled, reserved, entry)
+  values (%(user)s, 'images', %(period)s, %(period_end)s, 'premium', 1000, 4, 'reserve')),
 clones as (
-  insert into quota_usage (user_id, resource, period_start, period_end, reserved)
-  values (%(user)s, 'clones', %(period)s, %(period_end)s, 1)),
+  insert into quota_usage (user_id, resource, period_start, period_end, plan, entitled, reserved, entry)
+  values (%(user)s, 'clones', %(period)s, %(period_end)s, 'premium', 10, 1, 'reserve')),
+customer as (insert into payment_customers (user_id) values (%(user)s)),
+checkout as (
+  insert into checkouts (id, user_id, lookup_key, plan, trial_days, state, session_id, created_at, expires_at)
+  values (gen_random_uuid(), %(user)s, 'visiona_premium_month', 'premium', 0, 'complete',
+    'cs_test_' || %(user)s, now(), now() + interval '1 hour')),
+subscription as (
+  insert into subscriptions (id, user_id, status, plan, item_id, price_id, billing_interval, amount,
+    currency, period_start, period_end, created_at)
+  values ('sub_' || %(user)s, %(user)s, 'canceled', 'premium', 'si_' || %(user)s, 'price_1', 'month', 39,
+    'usd', now() - interval '1 month', now(), now() - interval '1 month')),
+invoice as (
+  insert into invoices (id, user_id, subscription_id, number, status, reason, total, amount_paid,
+    amount_remaining, currency, paid_at, created_at)
+  values ('in_' || %(user)s, %(user)s, 'sub_' || %(user)s, 'V-' || %(user)s, 'paid', 'subscription_create',
+    39, 39, 0, 'usd', now(), now())
+  returning id),
 pending as (insert into pending_objects (key, user_id) values (%(folder)s || 'pending.jpg', %(user)s)),
 photo as (
   insert into photos (user_id, file_url, thumbnail_url, width, height, size, sha256)
@@ -81,8 +97,8 @@ generation as (
     'image/webp', 1, 1, 1, repeat('3', 64), '{}' from model, run
   returning id)
 select photo.id as photo, spare_photo.id as spare_photo, model.id as model,
-  spare_model.id as spare_model, run.id as run, generation.id as generation
-from photo, spare_photo, model, spare_model, run, generation
+  spare_model.id as spare_model, run.id as run, generation.id as generation, invoice.id as invoice
+from photo, spare_photo, model, spare_model, run, generation, invoice
 """
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.factories.people import MakeUser
 
 from visiona.adapters.objects import open_store
+from visiona.billing.model import Catalogue
 from visiona.billing.service import BillingService
 from visiona.core.clock import SystemClock
 from visiona.core.ids import opaque_id
@@ -153,7 +154,12 @@ class Studio:
 
 @pytest.fixture
 async def studio(
-    database: Database, worker_database: Database, owner: Connection, make_user: MakeUser, tmp_path: Path
+    database: Database,
+    worker_database: Database,
+    owner: Connection,
+    make_user: MakeUser,
+    catalogue: Catalogue,
+    tmp_path: Path,
 ) -> Studio:
     actor = await make_user()
     cursor = await owner.execute(
@@ -172,7 +178,7 @@ async def studio(
             clock,
             Providers(generator, NoEnhancer(), imaging),
             ObjectService(connected, store, LinkSigner(b"secret"), clock),
-            BillingService(connected, clock),
+            BillingService(connected, clock, catalogue),
             user_ref=str,
             webhook_url=None,
         )

@@ -20,6 +20,8 @@ from tests.factories.photos import phone_photos
 SECRET_KEY = "a-secret-key-for-tests-that-is-long-enough"
 WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SANDBOX_AUTHORIZATION = {"Authorization": "Bearer r8_sandbox"}
+STRIPE_WEBHOOK_SECRET = "whsec_stripe_sandbox_of_the_journeys"
+STRIPE_AUTHORIZATION = {"Authorization": "Bearer sk_test_sandbox"}
 PASSWORD = "correct horse battery staple"
 
 
@@ -30,6 +32,7 @@ class Stack:
     url: str
     sandbox_url: str
     llm_url: str
+    stripe_url: str
     owner_url: str
     data_dir: Path
     environment: dict[str, str]
@@ -80,6 +83,20 @@ class Stack:
         url = f"{self.sandbox_url}/_sandbox/state"
         return httpx.get(url, headers=SANDBOX_AUTHORIZATION).raise_for_status().json()
 
+    def stripe_faults(self, *faults: dict[str, Any]) -> None:
+        """See `visiona.sandbox.stripe.faults` for what there is."""
+        self.stripe_control("faults", list(faults))
+
+    def stripe_control(self, path: str, json: Any = None) -> Any:
+        """`POST /_sandbox/{path}` at the payment sandbox; answers what it says, None for nothing."""
+        url = f"{self.stripe_url}/_sandbox/{path}"
+        answer = httpx.post(url, json=json, headers=STRIPE_AUTHORIZATION, timeout=60).raise_for_status()
+        return answer.json() if answer.content else None
+
+    def stripe_state(self) -> dict[str, Any]:
+        url = f"{self.stripe_url}/_sandbox/state"
+        return httpx.get(url, headers=STRIPE_AUTHORIZATION, timeout=60).raise_for_status().json()
+
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Behind row-level security, as the database's superuser."""
         with psycopg.connect(self.owner_url) as connection:
@@ -96,7 +113,7 @@ class Stack:
 @contextmanager
 def running_stack(owner_url: str, data_dir: Path, **settings: str) -> Generator[Stack]:
     """A stack on this database, serving; `settings` are further `VISIONA_…` variables."""
-    port, replicate_port, llm_port = (free_port() for _ in range(3))
+    port, replicate_port, llm_port, stripe_port = (free_port() for _ in range(4))
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("VISIONA_")},
         "VISIONA_PORT": str(port),
@@ -111,6 +128,9 @@ def running_stack(owner_url: str, data_dir: Path, **settings: str) -> Generator[
         "VISIONA_OPENAI_BASE_URL": f"http://127.0.0.1:{llm_port}/v1",
         "VISIONA_ANTHROPIC_API_KEY": "sk-ant-sandbox",
         "VISIONA_ANTHROPIC_BASE_URL": f"http://127.0.0.1:{llm_port}",
+        "VISIONA_STRIPE_API_KEY": "sk_test_sandbox",
+        "VISIONA_STRIPE_BASE_URL": f"http://127.0.0.1:{stripe_port}",
+        "VISIONA_STRIPE_WEBHOOK_SECRET": STRIPE_WEBHOOK_SECRET,
         "VISIONA_SANDBOX_TRAINING_SECONDS": "1.5",
         "VISIONA_SANDBOX_GENERATION_SECONDS": "0.5",
         **settings,
@@ -119,16 +139,19 @@ def running_stack(owner_url: str, data_dir: Path, **settings: str) -> Generator[
         url=f"http://127.0.0.1:{port}",
         sandbox_url=f"http://127.0.0.1:{replicate_port}",
         llm_url=f"http://127.0.0.1:{llm_port}",
+        stripe_url=f"http://127.0.0.1:{stripe_port}",
         owner_url=owner_url,
         data_dir=data_dir,
         environment=environment,
     )
     try:
         stack.run("migrate")
-        stack.start("sandbox", "--replicate-port", str(replicate_port), "--llm-port", str(llm_port))
+        ports = {"--replicate-port": replicate_port, "--llm-port": llm_port, "--stripe-port": stripe_port}
+        stack.start("sandbox", *(str(part) for option in ports.items() for part in option))
         stack.start("serve")
         stack.start("worker")
-        wait_until(lambda: _answers(f"{stack.url}/readyz") and _answers(f"{stack.sandbox_url}/"), 60)
+        addresses = [f"{stack.url}/readyz", f"{stack.sandbox_url}/", f"{stack.stripe_url}/"]
+        wait_until(lambda: all(_answers(address) for address in addresses), 60)
         yield stack
     finally:
         stack.stop()

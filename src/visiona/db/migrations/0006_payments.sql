@@ -105,7 +105,8 @@ grant execute on function visiona.base_limit(text) to visiona_app, visiona_worke
 
 -- The tier's limit, held by the database. The application role opens calendar months (in UTC, as in
 -- `billing.model`; a day of grace is for clocks that disagree) with what everybody has in them; other
--- periods are the worker's to open. Of what is open now it can set aside what is left.
+-- periods are the worker's to open. Of what is open now it can set aside what is left, and the ledger
+-- will call it that.
 create policy tier_limit_insert on quota_usage as restrictive for insert to visiona_app
   with check (
     entitled <= (select visiona.base_limit(resource))
@@ -115,7 +116,7 @@ create policy tier_limit_insert on quota_usage as restrictive for insert to visi
     and period_end <= date_trunc('month', now() + interval '1 day', 'UTC') + interval '32 days');
 create policy tier_limit_update on quota_usage as restrictive for update to visiona_app
   using (now() between period_start - interval '1 day' and period_end + interval '1 day')
-  with check (used + reserved <= entitled);
+  with check (used + reserved <= entitled and entry = 'reserve');
 create policy system_all on quota_usage for all to visiona_worker
   using ((select visiona.is_system())) with check ((select visiona.is_system()));
 drop policy system_read on quota_usage;
@@ -155,6 +156,7 @@ create table checkouts (
   created_at timestamptz not null,
   expires_at timestamptz not null
 );
+create index checkouts_user on checkouts (user_id);
 create unique index checkouts_open on checkouts (user_id) where state in ('creating', 'open');
 
 create table subscriptions (

@@ -161,7 +161,7 @@ async def portal(app: TheApp, request: AnyRequest, data: JSONBody[PortalBody | N
 
 
 @post("/api/payment/refresh", auth=USER, status_code=202)
-async def refresh(app: TheApp, request: AnyRequest) -> SubscriptionView:
+async def refresh_subscription(app: TheApp, request: AnyRequest) -> SubscriptionView:
     """Have the account at the payment service read again now, as after a return from its pages."""
     await app.payments.look_again(actor_of(request))
     return await subscription_view(app, request)
@@ -310,7 +310,7 @@ HANDLERS = [
     get_subscription,
     subscribe,
     portal,
-    refresh,
+    refresh_subscription,
     list_invoices,
     open_invoice,
     download_invoice,
