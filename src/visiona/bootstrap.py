@@ -75,6 +75,7 @@ from visiona.objects import jobs as object_jobs
 from visiona.objects.model import LinkSigner
 from visiona.objects.service import ObjectService
 from visiona.payments import jobs as payment_jobs
+from visiona.payments.model import Mode
 from visiona.payments.service import PaymentService, PaymentSettings
 from visiona.photos.service import PhotoService
 from visiona.settings import REPLICATE_WEBHOOK_PATH, Settings, SettingsError
@@ -164,9 +165,7 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
     catalogue = load_catalogue(settings)
     billing = BillingService(database, clock, catalogue)
     stripe = StripePayments(_stripe_config(settings))
-    payments = PaymentService(
-        database, clock, stripe, catalogue, PaymentSettings(settings.origin, enabled=settings.billing)
-    )
+    payments = PaymentService(database, clock, stripe, catalogue, _payment_settings(settings))
     replicate = ReplicateClient(_replicate_config(settings))
     writers = _writers(settings)
     webhook_url = settings.webhook_base and settings.webhook_base + REPLICATE_WEBHOOK_PATH
@@ -313,6 +312,13 @@ def _stripe_config(settings: Settings) -> StripeConfig:
             "a key from https://dashboard.stripe.com/apikeys, or VISIONA_BILLING=off to sell nothing."
         )
     return StripeConfig(api_key=settings.stripe_api_key or "", base_url=settings.stripe_base_url)
+
+
+def _payment_settings(settings: Settings) -> PaymentSettings:
+    mode: Mode = "live" if is_live(settings.stripe_api_key or "") else "test"
+    if settings.payments_simulated:
+        mode = "sandbox"
+    return PaymentSettings(settings.origin, enabled=settings.billing, mode=mode)
 
 
 async def _stock_sandbox(payments: PaymentService) -> None:

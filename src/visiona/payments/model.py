@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import Literal
 from uuid import UUID
 
 from visiona.billing.model import (
@@ -270,6 +271,10 @@ class Invoice:
     created_at: datetime
 
 
+Mode = Literal["sandbox", "test", "live"]
+"""Which payment service is meant: the local stand-in, or the real one in one of its two modes."""
+
+
 class CheckoutState(StrEnum):
     CREATING = "creating"
     OPEN = "open"
@@ -299,10 +304,11 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """A person at the payment service; `customer_id` is None before they are one."""
+    """A person at the payment service of `mode`; `customer_id` is None before they are one."""
 
     user_id: int
     customer_id: str | None
+    mode: Mode
     attempt: int
     version: int
 

@@ -13,6 +13,7 @@ from visiona.payments.model import (
     Customer,
     Intent,
     Invoice,
+    Mode,
     PaymentState,
     Subscription,
     payment_state,
@@ -22,10 +23,13 @@ from visiona.ports.payments import ChargeReport, InvoiceReport, InvoiceStatus, S
 # Customers
 
 
-async def ensure_customer(connection: Connection, user_id: int) -> Customer:
-    """The person's row, made if there is none."""
+async def ensure_customer(connection: Connection, user_id: int, mode: Mode) -> Customer:
+    """The person's row, made if there is none; one that is linked keeps its mode."""
     await connection.execute(
-        "insert into payment_customers (user_id) values (%s) on conflict do nothing", [user_id]
+        """insert into payment_customers as p (user_id, mode) values (%s, %s)
+           on conflict (user_id) do update set mode = excluded.mode
+             where p.customer_id is null and p.mode <> excluded.mode""",
+        [user_id, mode],
     )
     found = await customer(connection, user_id)
     if found is None:
@@ -37,7 +41,7 @@ async def customer(connection: Connection, user_id: int, *, lock: bool = False) 
     tail = "for update" if lock else ""
     row = await (
         await connection.execute(
-            f"select user_id, customer_id, attempt, version from payment_customers where user_id = %s {tail}",
+            f"select user_id, customer_id, mode, attempt, version from payment_customers where user_id = %s {tail}",
             [user_id],
         )
     ).fetchone()
@@ -78,22 +82,25 @@ async def mark_due(connection: Connection, user_id: int, at: datetime) -> None:
     await connection.execute("update payment_customers set due_at = %s where user_id = %s", [at, user_id])
 
 
-async def take_due(connection: Connection, now: datetime, again_after: timedelta, limit: int) -> list[int]:
+async def take_due(
+    connection: Connection, now: datetime, again_after: timedelta, mode: Mode, limit: int
+) -> list[int]:
     """Customers whose turn it is; each is due again after a while, should this time fail.
 
-    Also those whose checkout was opened after the last reading, and not just now.
+    Also those whose checkout was opened after the last reading, and not just now; and those who are
+    customers elsewhere.
     """
     cursor = await connection.execute(
         """update payment_customers set due_at = %(now)s::timestamptz + %(again)s
            where user_id in (
              select p.user_id from payment_customers p
-             where p.customer_id is not null and (p.due_at <= %(now)s or exists (
+             where p.customer_id is not null and (p.due_at <= %(now)s or p.mode <> %(mode)s or exists (
                select from checkouts c where c.user_id = p.user_id and c.state = 'open'
                  and c.created_at > coalesce(p.synced_at, '-infinity')
                  and c.created_at < %(now)s::timestamptz - %(again)s))
              order by p.due_at nulls first limit %(limit)s for update skip locked)
            returning user_id""",
-        {"now": now, "again": again_after, "limit": limit},
+        {"now": now, "again": again_after, "mode": mode, "limit": limit},
     )
     return [row[0] for row in await cursor.fetchall()]
 

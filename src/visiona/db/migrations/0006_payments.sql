@@ -134,6 +134,8 @@ grant insert, update on quota_usage to visiona_worker;
 create table payment_customers (
   user_id bigint primary key references users on delete cascade,
   customer_id text unique check (length(customer_id) <= 255),
+  -- Where they are a customer: what was bought with play money is worth nothing elsewhere.
+  mode text not null check (mode in ('sandbox', 'test', 'live')),
   attempt integer not null default 1,
   version bigint not null default 0,
   synced_at timestamptz,
@@ -228,7 +230,7 @@ create policy own_insert on checkouts for insert to visiona_app
 create policy own_update on checkouts for update to visiona_app
   using (user_id = (select visiona.uid())) with check (user_id = (select visiona.uid()));
 
-grant select, insert (user_id), update (customer_id, attempt) on payment_customers to visiona_app;
+grant select, insert (user_id, mode), update (customer_id, attempt, mode) on payment_customers to visiona_app;
 grant select, insert, update on payment_customers to visiona_worker;
 grant select, insert (id, user_id, lookup_key, plan, trial_days, created_at, expires_at),
   update (state, session_id) on checkouts to visiona_app;
