@@ -356,8 +356,7 @@ class PaymentService:
             except ProviderNotFound as error:
                 # Those who were deleted are still known as such: this is another account's key.
                 logger.error(  # noqa: TRY400 - a trace would tell no more
-                    "the payment service does not know user %s: is VISIONA_STRIPE_API_KEY of the right account?",
-                    user_id,
+                    "Stripe does not know user %s: is VISIONA_STRIPE_API_KEY of the right account?", user_id
                 )
                 await self._postpone(user_id)
                 raise RetryLater(str(error)) from error

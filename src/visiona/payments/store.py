@@ -41,7 +41,8 @@ async def customer(connection: Connection, user_id: int, *, lock: bool = False) 
     tail = "for update" if lock else ""
     row = await (
         await connection.execute(
-            f"select user_id, customer_id, mode, attempt, version from payment_customers where user_id = %s {tail}",
+            f"""select user_id, customer_id, mode, attempt, version from payment_customers
+                where user_id = %s {tail}""",
             [user_id],
         )
     ).fetchone()
