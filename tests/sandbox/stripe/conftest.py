@@ -1,11 +1,15 @@
-"""A real sandbox on a loopback port, the official SDK, and a receiver of webhooks."""
+"""A real sandbox on a loopback port, the official SDK, and a receiver of webhooks.
+
+Whatever the SDK is answered and every event of a test is compared with the classes of the SDK, which is
+generated from Stripe's own description of its API: see `shapes.py`.
+"""
 
 import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,8 +17,10 @@ from typing import Any
 
 import httpx
 import pytest
+import requests
 import stripe
 import uvicorn
+from tests.sandbox.stripe.shapes import complaints
 
 from visiona.sandbox.stripe import StripeSandboxConfig, create_app
 
@@ -28,20 +34,36 @@ class Server:
 
     base: str
     client: stripe.StripeClient = field(init=False)
-    http: stripe.RequestsClient = field(default_factory=stripe.RequestsClient)
     raw: httpx.Client = field(init=False)
+    misshapen: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._session = requests.Session()
+        self._session.hooks["response"].append(self._look_at)
         self.client = self.sdk()
         self.raw = httpx.Client(base_url=self.base, headers={"authorization": f"Bearer {KEY}"}, timeout=30)
 
     def sdk(self, key: str = KEY, **options: Any) -> stripe.StripeClient:
-        given = {"max_network_retries": 0, "http_client": self.http, **options}
+        given = {
+            "max_network_retries": 0,
+            "http_client": stripe.RequestsClient(session=self._session),
+            **options,
+        }
         return stripe.StripeClient(key, base_addresses={"api": self.base}, **given)
 
     def close(self) -> None:
         self.raw.close()
-        self.http.close()
+        self._session.close()
+
+    def check_shapes(self) -> None:
+        """Fail where an answer or an event since the last time had not the shape of its object."""
+        found, self.misshapen = sorted(set(self.misshapen)), []
+        assert found == []
+
+    def _look_at(self, answer: requests.Response, **_: Any) -> None:
+        if answer.ok and answer.headers["content-type"] == "application/json":
+            with suppress(ValueError):  # a document that a fault cut in half
+                self.misshapen.extend(complaints(answer.json()))
 
     def fault(self, fault: str, **parameters: Any) -> None:
         answer = self.raw.post("/_sandbox/faults", json={"fault": fault, **parameters})
@@ -63,6 +85,10 @@ class Server:
     def events(self, object_id: str | None = None) -> list[dict[str, Any]]:
         """Events as `/_sandbox/state` shows them, oldest first; of one object only if it is given."""
         return [one for one in self.state()["events"] if object_id in {None, one["object"]}]
+
+    def settle(self) -> None:
+        """Wait until no delivery is pending any more."""
+        wait_until(lambda: self.state()["pending_deliveries"] == 0)
 
     def customer(self, **params: Any) -> stripe.Customer:
         return self.client.v1.customers.create({"email": "person@example.com", **params})
@@ -101,6 +127,7 @@ def run_stripe(folder: Path, *, port: int = 0, **settings: Any) -> Iterator[Serv
         try:
             wait_until(lambda: runner.started or not thread.is_alive())
             yield server
+            server.check_shapes()
         finally:
             server.close()
             runner.should_exit = True
@@ -123,6 +150,8 @@ def sandbox(shared_server: Server) -> Iterator[Server]:
     """The shared sandbox without webhooks, with no faults left over. Others' objects are in it too."""
     yield shared_server
     shared_server.raw.delete("/_sandbox/faults")
+    list(shared_server.client.v1.events.list({"limit": 100}).auto_paging_iter())
+    shared_server.check_shapes()
 
 
 @dataclass
@@ -151,6 +180,11 @@ class Receiver:
     url: str
     received: list[Received] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
+
+    def wait(self, count: int, seconds: float = 15) -> list[Received]:
+        """The first `count` webhooks, once they are there."""
+        wait_until(lambda: len(self.received) >= count, seconds)
+        return self.received[:count]
 
     def types(self) -> list[str]:
         return [one.type for one in self.received]

@@ -16,21 +16,18 @@ SECRET = "whsec_configured00000000000000000000"
 EVENTS = ["customer.created", "customer.updated"]
 
 
-def wait_until(condition: Any, seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
 def delivery_of(server: Any, object_id: str, event_type: str = "customer.created") -> dict[str, Any]:
     (event,) = [one for one in server.events(object_id) if one["type"] == event_type]
     (delivery,) = event["deliveries"]
     return delivery
 
 
-def settle(server: Any) -> None:
-    wait_until(lambda: server.state()["pending_deliveries"] == 0)
+def hold_all(server: Any, count: int) -> None:
+    """Wait until so many deliveries are held back."""
+    end = time.monotonic() + 10
+    while len(server.state()["held"] or []) < count:
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_the_signature_is_stripes_own() -> None:
@@ -43,7 +40,7 @@ def test_the_signature_is_stripes_own() -> None:
 
 def test_the_sdk_takes_an_event_as_it_was_sent(hooked: Any, receiver: Any) -> None:
     customer = hooked.customer(name="Zoë", metadata={"_mine": "yes"})
-    wait_until(lambda: receiver.received)
+    receiver.wait(1)
     (got,) = receiver.received
     event = hooked.client.construct_event(got.body, got.signature, SECRET)
     assert (event.type, event.api_version, event.livemode) == ("customer.created", "2026-10-28.endive", False)
@@ -56,7 +53,7 @@ def test_the_sdk_takes_an_event_as_it_was_sent(hooked: Any, receiver: Any) -> No
         hooked.client.construct_event(got.body + b" ", got.signature, SECRET)
     with pytest.raises(stripe.SignatureVerificationError):
         hooked.client.construct_event(got.body, got.signature, SECRET + "x")
-    settle(hooked)
+    hooked.settle()
     assert hooked.client.v1.events.retrieve(event.id).pending_webhooks == 0
 
 
@@ -64,7 +61,7 @@ def test_events_of_one_action_come_in_no_order(hooked: Any, receiver: Any) -> No
     orders = set[tuple[str, ...]]()
     for round_ in range(1, 13):
         hooked.price()
-        wait_until(lambda count=round_: len(receiver.received) == 2 * count)
+        receiver.wait(2 * round_)
         orders.add(tuple(receiver.types()[-2:]))
     assert orders == {("product.created", "price.created"), ("price.created", "product.created")}
 
@@ -72,8 +69,8 @@ def test_events_of_one_action_come_in_no_order(hooked: Any, receiver: Any) -> No
 def test_a_refusal_is_tried_again_until_it_is_taken(hooked: Any, receiver: Any) -> None:
     receiver.answers += [500, 404]
     customer = hooked.customer()
-    wait_until(lambda: len(receiver.received) == 3, 15)
-    settle(hooked)
+    receiver.wait(3)
+    hooked.settle()
     delivery = delivery_of(hooked, customer.id)
     assert delivery["status"] == "delivered"
     assert [attempt["answer"] for attempt in delivery["attempts"]] == [500, 404, 200]
@@ -85,8 +82,8 @@ def test_a_refusal_is_tried_again_until_it_is_taken(hooked: Any, receiver: Any) 
 def test_a_redirect_is_a_failure_and_not_followed(hooked: Any, receiver: Any) -> None:
     receiver.answers.append(302)
     customer = hooked.customer()
-    wait_until(lambda: len(receiver.received) == 2)
-    settle(hooked)
+    receiver.wait(2)
+    hooked.settle()
     assert [one["answer"] for one in delivery_of(hooked, customer.id)["attempts"]] == [302, 200]
 
 
@@ -97,7 +94,7 @@ def test_an_endpoint_that_is_gone_is_given_up_but_can_be_sent_to_again(
     receiver.answers += [503] * 3
     with run_stripe(tmp_path, webhook_url=receiver.url) as server:
         customer = server.customer()
-        settle(server)
+        server.settle()
         delivery = delivery_of(server, customer.id)
         assert (delivery["status"], len(delivery["attempts"])) == ("failed", 3)
         listed = server.client.v1.events.list
@@ -113,7 +110,10 @@ def test_an_endpoint_that_is_gone_is_given_up_but_can_be_sent_to_again(
 def test_nobody_listening_is_a_failure(run_stripe: Any, tmp_path: Path) -> None:
     with run_stripe(tmp_path, webhook_url="http://127.0.0.1:1/hook") as server:
         customer = server.customer()
-        wait_until(lambda: delivery_of(server, customer.id)["attempts"])
+        end = time.monotonic() + 10
+        while not delivery_of(server, customer.id)["attempts"]:
+            assert time.monotonic() < end
+            time.sleep(0.02)
         assert delivery_of(server, customer.id)["attempts"][0]["error"] == "ConnectError"
         assert delivery_of(server, customer.id)["status"] == "pending"
 
@@ -135,8 +135,8 @@ def test_endpoints_made_over_the_api_get_what_they_asked_for(sandbox: Any, recei
         customer = sandbox.customer()
         sandbox.client.v1.products.create({"name": "unheard"})
         sandbox.client.v1.customers.update(customer.id, {"name": "New"})
-        wait_until(lambda: len(receiver.received) == 2)
-        settle(sandbox)
+        receiver.wait(2)
+        sandbox.settle()
         assert sorted(receiver.types()) == EVENTS
         for got in receiver.received:
             sandbox.client.construct_event(got.body, got.signature, made.secret)
@@ -146,7 +146,7 @@ def test_endpoints_made_over_the_api_get_what_they_asked_for(sandbox: Any, recei
         sandbox.customer()
         endpoints.update(made.id, {"disabled": False, "enabled_events": ["*"]})
         sandbox.client.v1.products.create({"name": "heard"})
-        wait_until(lambda: len(receiver.received) == 3)
+        receiver.wait(3)
         assert receiver.types()[2] == "product.created"
     finally:
         assert endpoints.delete(made.id).deleted
@@ -176,7 +176,7 @@ def test_endpoints_are_checked(sandbox: Any, change: dict[str, Any], param: str)
 def test_dropped_webhooks_are_found_in_the_list_of_events(hooked: Any, receiver: Any) -> None:
     hooked.fault("drop_webhooks", events=["customer.*"])
     first, second = hooked.customer(), hooked.customer()
-    settle(hooked)
+    hooked.settle()
     assert [one.json["data"]["object"]["id"] for one in receiver.received] == [second.id]
     (lost,) = hooked.client.v1.events.list({"delivery_success": False}).data
     assert lost.data.object.id == first.id
@@ -185,8 +185,8 @@ def test_dropped_webhooks_are_found_in_the_list_of_events(hooked: Any, receiver:
 def test_duplicates_carry_the_same_event(hooked: Any, receiver: Any) -> None:
     hooked.fault("duplicate_webhooks", copies=2)
     hooked.customer()
-    wait_until(lambda: len(receiver.received) == 3)
-    settle(hooked)
+    receiver.wait(3)
+    hooked.settle()
     assert len({one.json["id"] for one in receiver.received}) == 1
 
 
@@ -194,7 +194,7 @@ def test_delayed_webhooks_come_late(hooked: Any, receiver: Any) -> None:
     hooked.fault("delay_webhooks", seconds=0.8)
     start = time.monotonic()
     hooked.customer()
-    wait_until(lambda: receiver.received)
+    receiver.wait(1)
     assert receiver.received[0].at - start >= 0.8
 
 
@@ -204,14 +204,14 @@ def test_reordered_webhooks_come_newest_first(hooked: Any, receiver: Any) -> Non
         receiver.received.clear()
         product = {"name": "Pro", "default_price_data": {"currency": "usd", "unit_amount": 5}}
         hooked.client.v1.products.create(product)
-        wait_until(lambda: len(receiver.received) == 3)
+        receiver.wait(3)
         assert receiver.types() == ["product.updated", "price.created", "product.created"]
 
 
 def test_forged_webhooks_do_not_verify(hooked: Any, receiver: Any) -> None:
     hooked.fault("forge_webhooks")
     hooked.customer()
-    wait_until(lambda: receiver.received)
+    receiver.wait(1)
     with pytest.raises(stripe.SignatureVerificationError, match="No signatures found"):
         hooked.client.construct_event(receiver.received[0].body, receiver.received[0].signature, SECRET)
 
@@ -219,7 +219,7 @@ def test_forged_webhooks_do_not_verify(hooked: Any, receiver: Any) -> None:
 def test_stale_webhooks_are_out_of_tolerance(hooked: Any, receiver: Any) -> None:
     hooked.fault("stale_webhooks")
     hooked.customer()
-    wait_until(lambda: receiver.received)
+    receiver.wait(1)
     got = receiver.received[0]
     with pytest.raises(stripe.SignatureVerificationError, match="outside the tolerance zone"):
         hooked.client.construct_event(got.body, got.signature, SECRET)
@@ -229,7 +229,7 @@ def test_stale_webhooks_are_out_of_tolerance(hooked: Any, receiver: Any) -> None
 def test_a_moved_clock_does_not_make_signatures_stale(hooked: Any, receiver: Any) -> None:
     hooked.advance(7 * 24 * 3600)
     customer = hooked.customer()
-    wait_until(lambda: receiver.received)
+    receiver.wait(1)
     got = receiver.received[0]
     event = hooked.client.construct_event(got.body, got.signature, SECRET)
     assert event.created == customer.created
@@ -239,14 +239,14 @@ def test_a_moved_clock_does_not_make_signatures_stale(hooked: Any, receiver: Any
 def test_a_rolled_secret_signs_beside_the_old_one_for_a_while(hooked: Any, receiver: Any) -> None:
     hooked.control("webhooks/secret", secret="whsec_next", keep_old_s=3600)
     hooked.customer()
-    wait_until(lambda: receiver.received)
+    receiver.wait(1)
     got = receiver.received[0]
     assert got.signature.count("v1=") == 2
     for secret in (SECRET, "whsec_next"):
         hooked.client.construct_event(got.body, got.signature, secret)
     hooked.advance(3601)
     hooked.customer()
-    wait_until(lambda: len(receiver.received) == 2)
+    receiver.wait(2)
     got = receiver.received[1]
     hooked.client.construct_event(got.body, got.signature, "whsec_next")
     with pytest.raises(stripe.SignatureVerificationError):
@@ -257,7 +257,7 @@ def test_held_webhooks_are_released_in_the_order_that_is_asked_for(hooked: Any, 
     for order in ("created", "reversed"):
         hooked.control("webhooks/hold")
         ids = [hooked.customer(name=str(index)).id for index in range(4)]
-        wait_until(lambda: len(hooked.state()["held"] or []) == 4)
+        hold_all(hooked, 4)
         assert receiver.received == []
         released = hooked.control("webhooks/release", order=order)["released"]
         assert [one.json["id"] for one in receiver.received] == released
@@ -271,14 +271,14 @@ def test_held_webhooks_are_released_by_name_or_at_random(hooked: Any, receiver: 
     hooked.control("webhooks/hold")
     for index in range(3):
         hooked.customer(name=str(index))
-    wait_until(lambda: len(hooked.state()["held"] or []) == 3)
+    hold_all(hooked, 3)
     first, second, third = hooked.state()["held"]
     answer = hooked.control("webhooks/release", order=[third, first])
     assert answer["released"] == [third, first, second]
     assert [one.json["id"] for one in receiver.received] == [third, first, second]
     hooked.control("webhooks/hold")
     hooked.customer()
-    wait_until(lambda: len(hooked.state()["held"] or []) == 1)
+    hold_all(hooked, 1)
     assert len(hooked.control("webhooks/release", order="random")["released"]) == 1
 
 
@@ -290,7 +290,7 @@ def test_a_flood_of_events_is_delivered_whole(hooked: Any, receiver: Any) -> Non
             )
         )
     assert {answer.status_code for answer in answers} == {200}
-    settle(hooked)
+    hooked.settle()
     got = [one.json["data"]["object"]["id"] for one in receiver.received]
     assert sorted(got) == sorted(answer.json()["id"] for answer in answers)
     for one in receiver.received:
