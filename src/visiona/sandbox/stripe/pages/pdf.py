@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from visiona.sandbox.stripe.engine.views import HostedInvoiceView, PreviewLine
-from visiona.sandbox.stripe.pages.money import format_money
-from visiona.sandbox.stripe.pages.rendering import format_date
+from visiona.sandbox.stripe.pages.wording import format_amount, format_date
 
 _WIDTH, _HEIGHT = 595, 842  # A4 in points
 _LEFT, _RIGHT = 56, 539
@@ -49,7 +48,7 @@ _WIDTHS: Final = {
 }
 _DIGIT_WIDTH: Final = 556
 # Letters with a stroke, which do not come apart into a letter and an accent.
-_NEAREST: Final = str.maketrans("\N{MINUS SIGN}ŁłĐđĦħı", "-LlDdHhi")
+_NEAREST: Final = str.maketrans("ŁłĐđĦħı", "LlDdHhi")
 
 
 @dataclass(slots=True)
@@ -125,7 +124,7 @@ def _head(view: HostedInvoiceView) -> _Sheet:
 def _line(sheets: list[_Sheet], line: PreviewLine, currency: str) -> None:
     parts = list(_wrapped(line.description, _TEXT_WIDTH))
     sheet = _with_room(sheets, len(parts))
-    sheet.right(format_money(line.amount, currency))
+    sheet.right(format_amount(line.amount, currency))
     for part in parts:
         sheet.text(part, _LEFT)
         sheet.y -= _LEADING
@@ -144,7 +143,7 @@ def _totals(sheets: list[_Sheet], view: HostedInvoiceView) -> None:
     for name, amount in rows:
         bold = name == "Total"
         sheet.text(name, _LEFT, bold=bold, size=11 if bold else _SIZE)
-        sheet.right(format_money(amount, view.currency), size=11 if bold else _SIZE)
+        sheet.right(format_amount(amount, view.currency), size=11 if bold else _SIZE)
         sheet.y -= _LEADING + 2
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +15,7 @@ from litestar.response import Redirect
 
 from visiona.sandbox.stripe.pages.cards import SAMPLES
 from visiona.sandbox.stripe.pages.countries import COUNTRIES
-from visiona.sandbox.stripe.pages.money import format_interval, format_money
+from visiona.sandbox.stripe.pages.wording import format_amount, format_date, format_interval
 
 _ROOT: Final = Path(__file__).parent
 _MEDIA_TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -53,12 +52,6 @@ def serve_static(version: FromPath[str], name: FromPath[str]) -> Response[bytes]
         raise NotFoundException
     headers = {"Cache-Control": _STATIC_CACHE, "X-Content-Type-Options": "nosniff"}
     return Response(files[name], media_type=_MEDIA_TYPES[Path(name).suffix], headers=headers)
-
-
-def format_date(at: int) -> str:
-    """`23 November 2026`, in UTC."""
-    moment = datetime.fromtimestamp(at, UTC)
-    return f"{moment.day} {moment:%B %Y}"
 
 
 def _static_url(name: str) -> str:
@@ -103,7 +96,7 @@ def _environment() -> Environment:
     template_globals: dict[str, Any] = {"static": _static_url, "countries": COUNTRIES, "samples": SAMPLES}
     environment.globals.update(template_globals)
     template_filters: dict[str, Any] = {
-        "money": format_money,
+        "money": format_amount,
         "interval": format_interval,
         "date": format_date,
     }
