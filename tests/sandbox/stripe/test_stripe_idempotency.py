@@ -109,6 +109,25 @@ def test_a_crash_is_remembered_with_its_status_and_body(sandbox: Any) -> None:
     assert count(sandbox, "crash@example.com") == 0
 
 
+def test_a_mistake_of_the_sandboxs_own_is_a_crash_without_a_trace(
+    run_stripe: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    with run_stripe(tmp_path) as server:
+        monkeypatch.setattr("visiona.sandbox.stripe.api.prices.new_price", broken)
+        form = {"product_data[name]": "Pro", "currency": "usd", "unit_amount": "900"}
+        first = post(server, "/v1/prices", "broken", **form)
+        assert (first.status_code, first.json()["error"]["type"]) == (500, "api_error")
+        assert first.headers["stripe-should-retry"] == "false"
+        assert "POST /v1/prices could not be answered" in caplog.text
+        assert (server.state()["counts"], server.state()["events"]) == ({}, [])
+        monkeypatch.undo()
+        assert post(server, "/v1/prices", "broken", **form).content == first.content
+        assert post(server, "/v1/prices", "whole", **form).status_code == 200
+
+
 def test_the_same_key_at_the_same_time_is_a_conflict(sandbox: Any) -> None:
     sandbox.fault("slow", path="/v1/customers", seconds=1)
     arrived = threading.Event()

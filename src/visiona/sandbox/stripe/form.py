@@ -46,7 +46,7 @@ def _index(tree: dict[str, Node], key: str) -> str:
 
 def _keys(name: str) -> list[str]:
     head, bracket, rest = name.partition("[")
-    if not bracket:
+    if head and not bracket:
         return [name]
     if not head or not rest.endswith("]"):
         raise invalid(f"Invalid request: {name} is not the name of a parameter.")
