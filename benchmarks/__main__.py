@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import delay, gallery, machine, start, upload
+from benchmarks import delay, gallery, machine, start, upload, webhooks
 from benchmarks.bench import Bench, Measurement
 from benchmarks.stack import postgres_server
 
@@ -16,6 +16,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "gallery": gallery.measure,
     "upload": upload.measure,
     "delay": delay.measure,
+    "webhooks": webhooks.measure,
 }
 
 

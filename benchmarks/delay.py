@@ -66,7 +66,7 @@ def measure(bench: Bench) -> Iterator[Table]:
         visiona(bench.postgres, bench.folder, "sandbox", "serve", "worker", **quickly) as stack,
         Person(stack, "someone@example.com") as person,
     ):
-        model_id = _ready_clone(bench, stack, person)
+        model_id = _ready_clone(bench, person)
         many, few = bench.choose((20, 10), (1, 1))
         scenarios = [
             _Scenario(f"webhooks, {many} one after another", many, at_once=False, webhooks=True),
@@ -83,12 +83,10 @@ def measure(bench: Bench) -> Iterator[Table]:
     yield _parts_table(first)
 
 
-def _ready_clone(bench: Bench, stack: Stack, person: Person) -> int:
+def _ready_clone(bench: Bench, person: Person) -> int:
     paths = phone_photos("grace", TRAINING_PHOTOS, folder=bench.folder / "photos")
     files = [("photos", (path.name, path.read_bytes())) for path in paths]
     person.http.post("/api/photos/upload", files=files).raise_for_status()
-    with psycopg.connect(stack.owner_url) as connection:
-        connection.execute("insert into entitlements (user_id, plan) values (%s, 'premium')", [person.id])
     trained = person.http.post("/api/models/train", json={"trigger_word": "TOK"}).raise_for_status().json()
 
     def ended() -> dict[str, Any] | None:

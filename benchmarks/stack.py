@@ -24,7 +24,7 @@ from benchmarks.processes import (
 )
 from visiona.bootstrap import prepare_database
 from visiona.db.embedded import embedded_server
-from visiona.settings import Settings
+from visiona.settings import read_settings
 
 SECRET_KEY = "a-secret-key-for-benchmarks-that-is-long-enough"
 REPLICATE_TOKEN = "r8_sandbox"
@@ -56,13 +56,12 @@ def postmaster(folder: Path) -> psutil.Process:
 
 @contextmanager
 def database(server: Postgres) -> Generator[str]:
-    """A migrated database for the length of the block; yields the owner's URL."""
+    """An empty database for the length of the block; yields the owner's URL."""
     name = f"bench_{uuid.uuid4().hex}"
     url = urlunsplit(urlsplit(server.url)._replace(path=f"/{name}"))
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(f"create database {name}")
         try:
-            asyncio.run(prepare_database(Settings(secret_key=SECRET_KEY, database_url=url)))
             yield url
         finally:
             connection.execute(f"drop database {name} with (force)")
@@ -95,9 +94,13 @@ class Stack:
 
 @contextmanager
 def visiona(server: Postgres, folder: Path, *commands: str, **settings: str) -> Generator[Stack]:
-    """`commands` out of `sandbox`, `serve` and `worker`, ready; `settings` are `VISIONA_…` variables."""
+    """`commands` out of `sandbox`, `serve` and `worker`, ready; `settings` are `VISIONA_…` variables.
+
+    Nothing is sold unless they say so: everybody may do what the largest plan allows.
+    """
     with database(server) as owner_url, ExitStack() as processes:
         stack = _configured(owner_url, folder, settings)
+        asyncio.run(prepare_database(read_settings(stack.environment)))
         for command in commands:
             port = ("--replicate-port", str(stack.sandbox_port)) if command == "sandbox" else ()
             line = python("-m", "visiona", command, *port, "--supervised")
@@ -129,6 +132,7 @@ def _configured(owner_url: str, folder: Path, settings: Mapping[str, str]) -> St
         "VISIONA_REPLICATE_BASE_URL": f"http://127.0.0.1:{sandbox_port}/v1",
         "VISIONA_REPLICATE_DELIVERY_HOSTS": f"127.0.0.1:{sandbox_port}",
         "VISIONA_REPLICATE_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "VISIONA_BILLING": "off",
         **settings,
     }
     return Stack(port, sandbox_port, owner_url, folder, environment)
