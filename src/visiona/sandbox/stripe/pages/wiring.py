@@ -11,6 +11,7 @@ from visiona.sandbox.stripe.errors import StripeError
 from visiona.sandbox.stripe.pages.cards import CardForm
 from visiona.sandbox.stripe.pages.countries import country_of
 from visiona.sandbox.stripe.pages.rendering import Page, show
+from visiona.sandbox.stripe.service import Sandbox
 
 AnyRequest = Request[Any, Any, Any]
 CardBody = Annotated[CardForm, Body(media_type=RequestEncodingType.URL_ENCODED)]
@@ -23,17 +24,30 @@ def country_for(request: AnyRequest) -> str:
 
 def answer_stripe_error(request: AnyRequest, error: StripeError) -> Page:
     """An unknown address, or something that can no longer be done, as a page."""
-    path: str = request.scope["path"]
-    if path.startswith("/p/") and error.status == 404:
-        title, text = "This link has expired", (
-            "Links to this page work for a short time only. Go back to where you came from and open it again."
-        )  # fmt: skip
-    elif error.status == 404:
+    if request.scope["path"].startswith("/p/") and error.status == 404:
+        return show(
+            "state.html.j2",
+            status=error.status,
+            merchant=None,
+            title="This link has expired",
+            text="Links to this page work for a short time only. Go back to the merchant and open it again.",
+            testid="portal-expired",
+            way_on=_way_back(request),
+            way_on_testid="portal-return",
+        )
+    title, text = "This cannot be done", error.message
+    if error.status == 404:
         title, text = "Nothing is here", "The address is not complete, or what it stood for is gone."
-    else:
-        title, text = "This cannot be done", error.message
-    testid = "portal-expired" if path.startswith("/p/") else "page-error"
-    return show("state.html.j2", status=error.status, merchant=None, title=title, text=text, testid=testid)
+    return show(
+        "state.html.j2", status=error.status, merchant=None, title=title, text=text, testid="page-error"
+    )
+
+
+def _way_back(request: AnyRequest) -> str | None:
+    """Where a portal session came from, as long as it is remembered."""
+    sandbox: Sandbox = request.app.state.sandbox
+    session = sandbox.store.find("billing_portal.session", str(request.path_params["session_id"]))
+    return None if session is None else session["return_url"]
 
 
 def answer_http_error(_: AnyRequest, error: HTTPException) -> Page:
