@@ -18,6 +18,8 @@ from visiona.ports.payments import Interval
 
 DAYS_OF_A_MONTH = 30
 """The yardstick for parts of a month's limits; months themselves are the calendar's."""
+MAX_AMOUNT = 99_999_999
+"""The largest price that Stripe takes, in the currency's smallest unit."""
 
 
 class Resource(StrEnum):
@@ -144,10 +146,17 @@ def _check(catalogue: Catalogue) -> None:
         if len(intervals) != len(set(intervals)):
             raise PlanFileError(f"The plan {plan.name} has two prices for one interval.")
         for price in plan.prices:
-            if price.amount <= 0 or smallest_units(price.amount, catalogue.currency) is None:
+            if not _can_be_asked(price.amount, catalogue.currency):
                 raise PlanFileError(
                     f"{price.amount} is not an amount of {catalogue.currency.upper()} to ask for {plan.name}."
                 )
+
+
+def _can_be_asked(amount: Decimal, currency: str) -> bool:
+    if not amount.is_finite() or not 0 < amount <= MAX_AMOUNT:
+        return False
+    units = smallest_units(amount, currency)
+    return units is not None and units <= MAX_AMOUNT
 
 
 # Periods
@@ -185,8 +194,8 @@ def months_of(period: Period) -> list[Period]:
     start = period.start
     while start < period.end:
         end = min(plus_months(period.start, len(months) + 1), period.end)
-        # A month and a few hours is one month: days of 23 and 25 hours must not make a second one.
-        if period.end - end < timedelta(days=2):
+        # From 28 February to 31 March is one month of whoever subscribed on a 31st.
+        if period.end - end < timedelta(days=4):
             end = period.end
         months.append(Period(start, end))
         start = end

@@ -78,6 +78,8 @@ class BillingService:
         Answers the start of the period, to be handed back to `settle`. Raises `PaymentRequired`
         (`quota_exhausted`) when not so much is left.
         """
+        if amount < 1:
+            raise ValueError("a reservation is of something")  # less would give back what others hold
         account = (await self._accounts(connection, user_id))[resource]
         if not account.on_record:
             plan = self.catalogue.find(account.plan)
