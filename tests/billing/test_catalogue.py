@@ -320,7 +320,7 @@ def test_months_of_a_period_lie_end_to_end(start: datetime, length: timedelta) -
         assert timedelta(0) < one.end - one.start < timedelta(days=35)
 
 
-@given(st.integers(1, 31), st.integers(0, 12 * 400), st.sampled_from([1, 12]))
+@given(st.sampled_from([1, 15, 28, 29, 30, 31]), st.integers(0, 60), st.sampled_from([1, 12]))
 def test_a_billing_period_is_as_many_months_as_were_paid_for(day: int, since: int, paid: int) -> None:
     """Stripe's periods keep the day of the first: from the 31st to the 28th to the 31st."""
     anchor = datetime(1971, 1, day, 9, 41, 12, tzinfo=UTC)

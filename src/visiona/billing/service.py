@@ -82,8 +82,7 @@ class BillingService:
             raise ValueError("a reservation is of something")  # less would give back what others hold
         account = (await self._accounts(connection, user_id))[resource]
         if not account.on_record:
-            plan = self.catalogue.find(account.plan)
-            await store.open_calendar(connection, user_id, resource, account.period, plan)
+            await store.open_calendar(connection, user_id, resource, account.period)
         if not await store.reserve(connection, user_id, resource, account.period.start, amount):
             account = (await self._accounts(connection, user_id))[resource]
             raise quota_exhausted(resource, account, self._largest())

@@ -22,14 +22,19 @@ async def accounts(connection: Connection, user_id: int, at: datetime) -> dict[R
     return found
 
 
-async def open_calendar(
-    connection: Connection, user_id: int, resource: Resource, period: Period, plan: Plan
-) -> None:
-    """Put a calendar month on record, unless it is."""
+async def open_calendar(connection: Connection, user_id: int, resource: Resource, period: Period) -> None:
+    """Put a calendar month on record, unless it is. The plan is read by the same statement, because it
+    may have changed since somebody last looked.
+    """
     await connection.execute(
         """insert into quota_usage (user_id, resource, period_start, period_end, plan, entitled)
-           values (%s, %s, %s, %s, %s, %s) on conflict (user_id, resource, period_start) do nothing""",
-        [user_id, resource, period.start, period.end, plan.name, plan.limit(resource)],
+           select %(user)s, %(resource)s, %(start)s, %(end)s, p.name,
+             case %(resource)s when 'images' then p.images else p.clones end
+           from plans p
+           where p.name = coalesce((select e.plan from entitlements e where e.user_id = %(user)s),
+                                   (select b.name from plans b where b.is_base))
+           on conflict (user_id, resource, period_start) do nothing""",
+        {"user": user_id, "resource": resource, "start": period.start, "end": period.end},
     )
 
 
