@@ -14,7 +14,7 @@ from visiona.sandbox.stripe.events import Emit
 from visiona.sandbox.stripe.store import Obj, Store
 
 _INDEXED: Final[dict[str, tuple[str, ...]]] = {
-    "subscription": ("customer",),
+    "subscription": ("customer", "test_clock"),
     "subscription_schedule": ("customer",),
     "invoice": ("customer", "_of_subscription"),
     "invoiceitem": ("customer",),

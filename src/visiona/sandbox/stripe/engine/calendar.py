@@ -32,6 +32,14 @@ def next_boundary(anchor: int, interval: str, interval_count: int, after: int) -
     return found
 
 
+def previous_boundary(anchor: int, interval: str, interval_count: int, before: int) -> int:
+    """The last boundary earlier than `before`."""
+    step = _steps_until(anchor, interval, before) // interval_count + 1
+    while (found := boundary(anchor, interval, step * interval_count)) >= before:
+        step -= 1
+    return found
+
+
 def typical_days(recurring: dict[str, Any]) -> int:
     """How long an interval is, for comparing two."""
     return _TYPICAL_DAYS[recurring["interval"]] * int(recurring["interval_count"])

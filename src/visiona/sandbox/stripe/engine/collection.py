@@ -54,16 +54,19 @@ class Collection:
         else:
             self.attempt(invoice, by="schedule")
 
-    def advance(self, invoice: Obj) -> Obj:
+    def advance(self, invoice: Obj, *, authenticated: bool = False) -> None:
         """Finalize a draft and, where it charges automatically, try to collect at once."""
         self._invoices.finalize(invoice)
         if invoice["status"] != "open":
-            return invoice
-        if invoice["collection_method"] == "send_invoice":
+            return
+        if invoice.get("_when_final") == "void":
+            self._invoices.void(invoice)
+        elif invoice.get("_when_final") == "mark_uncollectible":
+            self._invoices.mark_uncollectible(invoice, "subscription_paused")
+        elif invoice["collection_method"] == "send_invoice":
             self._books.tell("invoice.sent", invoice)
         else:
-            self.attempt(invoice, by="schedule")
-        return invoice
+            self.attempt(invoice, by="schedule", authenticated=authenticated)
 
     def method_for(self, invoice: Obj) -> Obj | None:
         """What an automatic attempt charges."""
@@ -139,15 +142,15 @@ class Collection:
         if invoice is None or invoice["status"] not in {"open", "uncollectible"}:
             return
         if attempt.status == "succeeded":
-            self._count(invoice)
-            self._invoices.settle(invoice)
+            self._invoices.settle(invoice, attempt_count=self._counted(invoice))
         else:
             self._failed(invoice, attempt)
 
     def _failed(self, invoice: Obj, attempt: Attempt) -> None:
         scheduled = self._by == "schedule"
         with self._books.changing(invoice, "invoice.updated"):
-            self._count(invoice)
+            invoice["attempted"] = True
+            invoice["attempt_count"] = self._counted(invoice)
             if scheduled:
                 invoice["next_payment_attempt"] = self._next_attempt(invoice)
                 invoice["auto_advance"] = invoice["next_payment_attempt"] is not None
@@ -166,11 +169,10 @@ class Collection:
         if self._invoices.follower is not None:
             self._invoices.follower.invoice_failed(invoice, last=last)
 
-    def _count(self, invoice: Obj) -> None:
+    def _counted(self, invoice: Obj) -> int:
         """A person's attempt counts only if it is the first."""
-        invoice["attempted"] = True
-        if self._by == "schedule" or invoice["attempt_count"] == 0:
-            invoice["attempt_count"] += 1
+        before: int = invoice["attempt_count"]
+        return before + 1 if self._by == "schedule" or before == 0 else before
 
     def _next_attempt(self, invoice: Obj) -> int | None:
         """When the plan tries again; a first invoice is never tried again."""

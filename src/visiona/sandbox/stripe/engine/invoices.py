@@ -150,7 +150,7 @@ class Invoices:
 
     # Ends
 
-    def settle(self, invoice: Obj, *, out_of_band: bool = False) -> None:
+    def settle(self, invoice: Obj, *, out_of_band: bool = False, attempt_count: int | None = None) -> None:
         """It is paid: its intent has succeeded, nothing was due, or the merchant says so."""
         books = self._books
         now = books.now_for(invoice)
@@ -159,6 +159,7 @@ class Invoices:
             invoice |= {
                 "status": "paid",
                 "attempted": True,
+                "attempt_count": invoice["attempt_count"] if attempt_count is None else attempt_count,
                 "amount_paid": due,
                 "amount_paid_off_stripe": due if out_of_band else 0,
                 "amount_remaining": 0,

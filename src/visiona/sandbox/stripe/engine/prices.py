@@ -12,11 +12,14 @@ class Prices:
         self._books = books
 
     def chosen(self, params: Obj, *, path: str, recurring: bool | None = True) -> Obj:
-        """The price that `params` names, or describes as `price_data`.
+        """The price that `params` names, or describes as `price_data`; or has as `_price`, where it was
+        checked before.
 
         Raises a `StripeError` for none at all, an unknown or inactive one, or the wrong type of price
         (`recurring=None` takes both).
         """
+        if "_price" in params:
+            return params["_price"]
         if params.get("price_data") is not None:
             price = self._inline(params["price_data"], path)
         else:
