@@ -161,7 +161,7 @@ async def alice(client: httpx.AsyncClient, owner_url: str) -> dict[str, Any]:
     client.cookies.clear()
     async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as owner:
         await owner.execute(
-            "insert into payment_customers (user_id, customer_id) values (%s, 'cus_alice')",
+            "insert into payment_customers (user_id, customer_id, mode) values (%s, 'cus_alice', 'test')",
             [signed_up.json()["user"]["id"]],
         )
     return {"token": signed_up.json()["access_token"], "cookie": cookie}

@@ -74,7 +74,7 @@ TABLES = {
                "values (%(user)s, 'images', %(period)s, 'grant', '', 100, 0, 0, 100)"),
     "public.payment_customers": Table(
         app="own own own -", worker="own system system -", owner="user_id", update="attempt",
-        insert="(user_id) values (%(user)s) on conflict (user_id) do update set attempt = 2"),
+        insert="(user_id, mode) values (%(user)s, 'test') on conflict (user_id) do update set attempt = 2"),
     "public.checkouts": Table(
         app="own own own -", worker="own - system system", owner="user_id", update="state",
         insert="(id, user_id, lookup_key, plan, trial_days, created_at, expires_at) values "

@@ -47,7 +47,7 @@ images as (
 clones as (
   insert into quota_usage (user_id, resource, period_start, period_end, plan, entitled, reserved, entry)
   values (%(user)s, 'clones', %(period)s, %(period_end)s, 'premium', 10, 1, 'reserve')),
-customer as (insert into payment_customers (user_id) values (%(user)s)),
+customer as (insert into payment_customers (user_id, mode) values (%(user)s, 'test')),
 checkout as (
   insert into checkouts (id, user_id, lookup_key, plan, trial_days, state, session_id, created_at, expires_at)
   values (gen_random_uuid(), %(user)s, 'visiona_premium_month', 'premium', 0, 'complete',
