@@ -122,6 +122,33 @@ def test_a_customers_fields_are_set_and_unset(sandbox: Any) -> None:
     assert changed.invoice_settings.footer == "Thanks"
 
 
+def test_a_balance_keeps_account_of_what_changed_it(sandbox: Any) -> None:
+    customer = sandbox.customer()
+    transactions = sandbox.client.v1.customers.balance_transactions
+    credit = transactions.create(
+        customer.id, {"amount": -500, "currency": "EUR", "description": "sorry", "metadata": {"k": "v"}}
+    )
+    assert (credit.amount, credit.ending_balance, credit.currency) == (-500, -500, "eur")
+    changed = sandbox.client.v1.customers.update(customer.id, {"balance": 200})
+    assert (changed.balance, changed.currency) == (200, "eur")
+    assert newest(sandbox, customer.id).data.previous_attributes["balance"] == -500
+    listed = transactions.list(customer.id).data
+    assert [(one.amount, one.type) for one in listed] == [(700, "adjustment"), (-500, "adjustment")]
+    told = transactions.update(customer.id, credit.id, {"description": "", "metadata": {"k": ""}})
+    assert (told.description, told.metadata.to_dict()) == (None, {})
+    assert transactions.retrieve(customer.id, credit.id).ending_balance == -500
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        transactions.create(customer.id, {"amount": 1, "currency": "usd"})
+    assert caught.value.param == "currency"
+    with pytest.raises(stripe.InvalidRequestError):
+        transactions.retrieve(sandbox.customer().id, credit.id)
+    debtor = sandbox.customer(balance=300)
+    assert debtor.balance == 300
+    sandbox.client.v1.customers.update(debtor.id, {"balance": 0})
+    (only,) = transactions.list(debtor.id).data
+    assert (only.amount, only.currency) == (-300, "usd")
+
+
 def test_payment_methods_belong_to_one_customer(sandbox: Any) -> None:
     customer, other = sandbox.customer(), sandbox.customer()
     methods = sandbox.client.v1.payment_methods

@@ -35,6 +35,7 @@ class Sandbox:
         self.events = EventLog(self.store, self.clock, self.sender)
         self.keys = IdempotencyKeys(self.store, self.clock)
         self.engine = Engine(self.store, self.clock, self.events.emit, config.public_url)
+        self.events.time_of = self.engine.books.now
         self._ticker: asyncio.Task[None] | None = None
 
     def context(self, ids: dict[str, str]) -> Context:

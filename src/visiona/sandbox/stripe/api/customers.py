@@ -3,8 +3,9 @@
 from typing import Any, Final
 
 from visiona.sandbox.stripe.engine.changes import copy_of, previous_attributes
+from visiona.sandbox.stripe.engine.credit import change_balance
+from visiona.sandbox.stripe.engine.customers import new_customer
 from visiona.sandbox.stripe.errors import invalid
-from visiona.sandbox.stripe.ids import new_id, random_text
 from visiona.sandbox.stripe.paging import CREATED, PAGE, within
 from visiona.sandbox.stripe.params import (
     Array,
@@ -58,6 +59,7 @@ _FIELDS: Final[dict[str, Field]] = {
     ),
     "tax_exempt": Choice(("exempt", "none", "reverse"), unset=True),
 }
+_DEFAULT_CURRENCY: Final = "usd"
 _PLAIN: Final = ("business_name", "description", "individual_name", "invoice_prefix", "name", "phone")
 
 
@@ -65,42 +67,13 @@ def create_customer(ctx: Context, params: Params) -> Obj:
     test_clock = params.get("test_clock")
     if test_clock is not None:
         ctx.store.get("test_helpers.test_clock", test_clock, param="test_clock")
-    customer: Obj = {
-        "id": new_id("cus"),
-        "object": "customer",
-        "address": None,
-        "balance": 0,
-        "business_name": None,
-        "created": ctx.clock.now(test_clock),
-        "currency": None,
-        "customer_account": None,
-        "default_source": None,
-        "delinquent": False,
-        "description": None,
-        "discount": None,
-        "email": None,
-        "individual_name": None,
-        "invoice_prefix": random_text(8).upper(),
-        "invoice_settings": {
-            "custom_fields": None,
-            "default_payment_method": None,
-            "footer": None,
-            "rendering_options": None,
-        },
-        "livemode": False,
-        "metadata": {},
-        "name": None,
-        "next_invoice_sequence": 1,
-        "phone": None,
-        "preferred_locales": [],
-        "shipping": None,
-        "tax_exempt": "none",
-        "test_clock": test_clock,
-    }
+    customer = new_customer(ctx.clock.now(test_clock), params.get("email"), params.get("name"))
+    customer["test_clock"] = test_clock
     if "payment_method" in params:
         method = ctx.engine.payment_methods.find(params["payment_method"], param="payment_method")
         ctx.engine.payment_methods.attach(method, customer)
     _apply(ctx, customer, params)
+    customer["balance"] = params.get("balance", 0)
     ctx.store.put(customer)
     ctx.emit("customer.created", customer, None)
     return customer
@@ -118,6 +91,10 @@ def update_customer(ctx: Context, params: Params) -> Obj:
     ctx.store.put(customer)
     if previous := previous_attributes(before, customer):
         ctx.emit("customer.updated", customer, previous)
+    if added := params.get("balance", customer["balance"]) - customer["balance"]:
+        transaction = change_balance(ctx.engine.books, customer, added, "adjustment")
+        transaction["currency"] = customer["currency"] or _DEFAULT_CURRENCY
+        ctx.store.put(transaction)
     return customer
 
 
@@ -168,7 +145,7 @@ def _apply(ctx: Context, customer: Obj, params: Params) -> None:
         customer["metadata"] = merge_metadata(customer["metadata"], params["metadata"])
     if "tax_exempt" in params:
         customer["tax_exempt"] = params["tax_exempt"] or "none"
-    for name in ("balance", "next_invoice_sequence", "preferred_locales"):
+    for name in ("next_invoice_sequence", "preferred_locales"):
         customer[name] = params.get(name, customer[name])
     settings: Params = params.get("invoice_settings") or {}
     if (chosen := settings.get("default_payment_method")) is not None:
