@@ -80,9 +80,12 @@ NO_CALLERS_ROWS = {"file_path", "key", "path"}
 
 @dataclass(frozen=True, slots=True)
 class Route:
+    """`page` is where somebody who has to log in first comes back to."""
+
     method: str
     path: str
     auth: str | None
+    page: str
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -103,7 +106,7 @@ def _routes(asgi: Litestar) -> list[Route]:
         for handler in route.route_handlers:
             assert isinstance(handler, HTTPRouteHandler)
             routes += [
-                Route(method, route.path, handler.opt.get("auth"))
+                Route(method, route.path, handler.opt.get("auth"), handler.opt.get("page", route.path))
                 for method in sorted(handler.http_methods)
                 if method != "OPTIONS"
             ]
@@ -251,7 +254,7 @@ async def test_pages_of_ones_own_lead_to_the_log_in_page(
     assert pages
     for route in pages:
         answer = await client.request(route.method, route.url())
-        assert (answer.status_code, answer.headers.get("location")) == (303, f"/login?next={route.path}")
+        assert (answer.status_code, answer.headers.get("location")) == (303, f"/login?next={route.page}")
 
 
 async def test_a_cookie_does_not_act_for_another_site(
@@ -271,6 +274,11 @@ async def test_a_cookie_does_not_act_for_another_site(
                 )
                 assert _is_problem(answer, 403), f"{route} {headers}: {answer.status_code}"
                 assert answer.json()["code"] == "origin_mismatch"
+            if route.auth == PAGE and route.method not in SAFE:
+                answer = await client.request(
+                    route.method, route.url(), headers={"cookie": alice["cookie"], **headers}
+                )
+                assert answer.status_code == 403, f"{route} {headers}: {answer.status_code}"
     still = await client.get("/api/auth/me", headers={"cookie": alice["cookie"]})
     assert still.status_code == 200
 
