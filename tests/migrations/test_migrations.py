@@ -12,7 +12,8 @@ import pytest
 from psycopg.errors import DivisionByZero
 from tests.factories.people import insert_common_rows, insert_rows
 
-from visiona.billing.model import Resource
+from visiona.billing import service as billing_service
+from visiona.billing.model import Resource, Use, calendar_period, read_catalogue
 from visiona.billing.service import BillingService, publish_plans
 from visiona.core.clock import SystemClock
 from visiona.db.actor import Anonymous, SystemActor, UserActor
@@ -64,7 +65,7 @@ async def test_a_migrated_database_works_without_a_superuser(
     migrate(url, PASSWORDS)
     async with await psycopg.AsyncConnection.connect(url) as connection:
         await connection.execute(f"set local role {OWNER_ROLE}")
-        await publish_plans(connection)
+        await publish_plans(connection, read_catalogue())
     app = Database(url_for_role(url, APP_ROLE, PASSWORDS.app))
     worker = Database(url_for_role(url, WORKER_ROLE, PASSWORDS.worker))
     await app.open()
@@ -84,7 +85,8 @@ async def _use(app: Database, worker: Database, superuser_url: str) -> None:
         assert theirs.rows["generation"]
 
     async with app.transaction(alice) as connection:
-        await BillingService(app, SystemClock()).reserve(connection, alice.user_id, Resource.CLONES, 1)
+        billing = BillingService(app, SystemClock(), read_catalogue())
+        await billing.reserve(connection, alice.user_id, Resource.CLONES, 1)
         await connection.execute(
             """with model as (
                  insert into models (user_id, trigger_word, parameters, photo_count)
@@ -220,3 +222,111 @@ def test_new_passwords_take_the_place_of_old_ones(
     after = _value(superuser_url(url), query)
     assert str(before).startswith("SCRAM-SHA-256$")
     assert before != after
+
+
+# From the release before payments, with people in it
+
+_BEFORE_PAYMENTS = """
+insert into plans values ('free', 30, 2), ('premium', 1000, 10);
+insert into users (clerk_id, email) values
+  ('gone', 'gone@example.com'), ('free', 'free@example.com'), ('premium', 'premium@example.com'),
+  ('fallen', 'fallen@example.com'), ('fresh', 'fresh@example.com');
+delete from users where clerk_id = 'gone';
+insert into entitlements (user_id, plan)
+  select id, case clerk_id when 'premium' then 'premium' else 'free' end from users
+  where clerk_id in ('premium', 'fallen');
+insert into quota_usage (user_id, resource, period_start, period_end, used, reserved)
+  select u.id, q.resource, date_trunc('month', now(), 'UTC') - q.months * interval '1 month',
+    date_trunc('month', now(), 'UTC') - (q.months - 1) * interval '1 month', q.used, q.reserved
+  from users u join (values
+    ('free', 'images', 0, 7, 4), ('free', 'clones', 0, 1, 0), ('free', 'images', 2, 30, 0),
+    ('premium', 'images', 0, 900, 100), ('premium', 'clones', 0, 0, 0),
+    ('fallen', 'images', 0, 200, 4)
+  ) as q (person, resource, months, used, reserved) on q.person = u.clerk_id;
+"""
+
+_OPENED = """
+select u.clerk_id, q.resource, q.plan, q.entitled, q.granted, q.balance,
+  l.entry, l.entitled, l.reserved, l.used, l.amount
+from quota_usage q join users u on u.id = q.user_id
+left join quota_ledger l using (user_id, resource, period_start)
+order by q.period_start desc, u.clerk_id, q.resource desc
+"""
+
+
+async def test_periods_from_before_the_ledger_open_theirs(
+    new_database: NewDatabase, superuser_url: SuperuserUrl
+) -> None:
+    url = new_database()
+    own = own_migrations()
+    before = [migration for migration in own if migration.name < "0006"]
+    migrate(url, PASSWORDS, before)
+    with psycopg.connect(superuser_url(url)) as superuser:
+        superuser.execute(_BEFORE_PAYMENTS)
+    assert migrate(url, PASSWORDS) == [migration.name for migration in own[len(before) :]]
+
+    with psycopg.connect(superuser_url(url)) as superuser:
+        opened = superuser.execute(_OPENED).fetchall()
+        forced = superuser.execute(
+            """select bool_and(relrowsecurity and relforcerowsecurity) from pg_class
+               where relname in ('plans', 'entitlements', 'quota_usage', 'quota_ledger')"""
+        ).fetchone()
+    assert opened == [
+        # person, resource, plan, entitled, granted, balance; the entry and what it says was there
+        ("fallen", "images", "free", 30, 204, 0, "opening", 30, 4, 200, 0),
+        ("free", "images", "free", 30, 30, 19, "opening", 30, 4, 7, 19),
+        ("free", "clones", "free", 2, 2, 1, "opening", 2, 0, 1, 1),
+        ("premium", "images", "premium", 1000, 1000, 0, "opening", 1000, 100, 900, 0),
+        ("premium", "clones", "premium", 10, 10, 10, "opening", 10, 0, 0, 10),
+        ("free", "images", "free", 30, 30, 0, "opening", 30, 0, 30, 0),
+    ]
+    assert forced == (True,)
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        await connection.execute(f"set local role {OWNER_ROLE}")
+        await publish_plans(connection, read_catalogue())
+    await _go_on(url, superuser_url(url))
+
+
+async def _go_on(url: str, superuser_url: str) -> None:
+    """Work that was running over the update ends, new work begins, and the ledger holds."""
+    with psycopg.connect(superuser_url) as superuser:
+        ids = dict(superuser.execute("select clerk_id, id from users").fetchall())
+    app = Database(url_for_role(url, APP_ROLE, PASSWORDS.app))
+    worker = Database(url_for_role(url, WORKER_ROLE, PASSWORDS.worker))
+    await app.open()
+    await worker.open()
+    try:
+        billing = BillingService(app, SystemClock(), read_catalogue())
+        for name, used in (("free", 3), ("fallen", 0)):
+            async with worker.transaction(UserActor(ids[name])) as connection:
+                await billing_service.settle(
+                    connection,
+                    ids[name],
+                    Resource.IMAGES,
+                    calendar_period(SystemClock().now()).start,
+                    reserved=4,
+                    used=used,
+                    reference="run:1",
+                )
+        for name, amount in (("free", 20), ("fresh", 30)):
+            async with app.transaction(UserActor(ids[name])) as connection:
+                await billing.reserve(connection, ids[name], Resource.IMAGES, amount)
+        found = {name: (await billing.quota(UserActor(user_id))).images for name, user_id in ids.items()}
+    finally:
+        await app.close()
+        await worker.close()
+    assert found == {
+        "free": Use(30, 30),
+        "premium": Use(1000, 1000),
+        "fallen": Use(200, 200),
+        "fresh": Use(30, 30),
+    }
+    uneven = """
+        select q.*, l.* from quota_usage q cross join lateral (
+          select sum(entitled), sum(reserved), sum(used), sum(amount) from quota_ledger
+          where (user_id, resource, period_start) = (q.user_id, q.resource, q.period_start)
+        ) as l (entitled, reserved, used, amount)
+        where (q.entitled, q.reserved, q.used, q.balance)
+          is distinct from (l.entitled, l.reserved, l.used, l.amount)"""
+    with psycopg.connect(superuser_url) as superuser:
+        assert superuser.execute(uneven).fetchall() == []
