@@ -19,7 +19,7 @@ class Subscriptions:
         creation = Creation(parts, endings)
         pausing = Pausing(parts)
         self.changes = Updating(parts, creation, endings)
-        self.previews = Previews(parts, self.changes, endings)
+        self.previews = Previews(parts, creation, self.changes, endings)
         self.cycle = Cycle(parts, endings, self.changes, self.previews)
         self.after_end = parts.standing.after_end
         self.create = creation.create

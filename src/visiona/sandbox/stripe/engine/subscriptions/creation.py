@@ -36,7 +36,7 @@ class Creation:
         `error_if_incomplete` finds that the first payment would fail.
         """
         parts = self._parts
-        subscription, customer = self._draw_up(params)
+        subscription, customer = self.draw_up(params)
         waits = params.get("payment_behavior") == "default_incomplete"
         extras = self.extra_lines(subscription, params)
         costs = self._first_amount(subscription, customer, extras)
@@ -79,7 +79,7 @@ class Creation:
             lines.append(line)
         return lines
 
-    def _draw_up(self, params: Obj) -> tuple[Obj, Obj]:
+    def draw_up(self, params: Obj) -> tuple[Obj, Obj]:
         """The subscription as asked for, not yet kept, and its customer."""
         if "customer" not in params:
             raise invalid("Missing required param: customer.", param="customer", code="parameter_missing")

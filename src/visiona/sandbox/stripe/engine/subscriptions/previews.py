@@ -5,6 +5,7 @@ from collections.abc import Callable
 from visiona.sandbox.stripe.engine.changes import copy_of
 from visiona.sandbox.stripe.engine.invoice_object import Order, invoice_object
 from visiona.sandbox.stripe.engine.lines import Line, line_of_item
+from visiona.sandbox.stripe.engine.subscriptions.creation import Creation
 from visiona.sandbox.stripe.engine.subscriptions.endings import Endings
 from visiona.sandbox.stripe.engine.subscriptions.objects import (
     ENDED,
@@ -27,8 +28,9 @@ class Previews:
     may have other plans than the subscription itself.
     """
 
-    def __init__(self, parts: Parts, updating: Updating, endings: Endings) -> None:
+    def __init__(self, parts: Parts, creation: Creation, updating: Updating, endings: Endings) -> None:
         self._parts = parts
+        self._creation = creation
         self._updating = updating
         self._endings = endings
         self.items_at: ItemsAt = lambda subscription, _moment: items_of(subscription)
@@ -45,7 +47,7 @@ class Previews:
         """
         after = copy_of(subscription)
         if details.get("cancel_now"):
-            raise self._none(subscription)
+            raise _none(subscription["customer"])
         plan = self._updating.plan(after, details)
         pending = self._parts.invoices.pending_items(subscription["customer"], subscription["id"])
         lines = [line_of_item(item) for item in pending]
@@ -61,6 +63,26 @@ class Previews:
         self._endings.plan(after, details)
         return self._next(after, lines)
 
+    def of_new(self, params: Obj) -> Obj:
+        """The first invoice of a subscription that nobody has asked for yet."""
+        subscription, _ = self._creation.draw_up(params)
+        now = self._parts.books.now_for(subscription)
+        pending = self._parts.invoices.pending_items(subscription["customer"], None)
+        lines = [line_of_item(item) for item in pending] + self._parts.billing.first_lines(subscription)
+        return self._invoice(subscription, lines, (now, now), now)
+
+    def next_of(self, customer: Obj) -> Obj:
+        """The earliest of the next invoices of a customer's subscriptions."""
+        running = [
+            subscription
+            for subscription in self._parts.books.where("subscription", "customer", customer["id"])
+            if subscription["status"] not in ENDED | {"incomplete", "paused"}
+            and subscription["cancel_at"] is None
+        ]
+        if not running:
+            raise _none(customer["id"])
+        return self.upcoming(min(running, key=lambda subscription: period_of(subscription).end))
+
     def _now(self, subscription: Obj, lines: list[Line], change: Change) -> Obj:
         now = self._parts.books.now_for(subscription)
         return self._invoice(subscription, lines + change.full, (now, now), now)
@@ -71,7 +93,7 @@ class Previews:
         cancel_at = subscription["cancel_at"]
         ends = cancel_at is not None and cancel_at <= before.end
         if subscription["status"] in ENDED | {"incomplete", "paused"} or (ends and not lines):
-            raise self._none(subscription)
+            raise _none(subscription["customer"])
         if not ends:
             items = self.items_at(subscription, before.end)
             if _interval(items) != _interval(items_of(subscription)):
@@ -99,14 +121,15 @@ class Previews:
         invoice["ending_balance"] = min(0, owed)
         return invoice
 
-    def _none(self, subscription: Obj) -> StripeError:
-        return StripeError(
-            404,
-            "invalid_request_error",
-            f"No upcoming invoices for customer: '{subscription['customer']}'",
-            code="invoice_upcoming_none",
-            param="subscription",
-        )
+
+def _none(customer_id: str) -> StripeError:
+    return StripeError(
+        404,
+        "invalid_request_error",
+        f"No upcoming invoices for customer: '{customer_id}'",
+        code="invoice_upcoming_none",
+        param="subscription",
+    )
 
 
 def _interval(items: list[Obj]) -> tuple[str, int]:
