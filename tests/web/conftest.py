@@ -6,18 +6,41 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from tests.web.plans import (
+    CATALOGUE,
+    DEAR_CATALOGUE,
+    UNPAID,
+    invoice,
+    ledger,
+    overview,
+    quota_of,
+    reader,
+    subscription,
+    view,
+)
 
 from visiona.core.clock import FixedClock
+from visiona.entrypoints.api.payment import invoice_view
+from visiona.entrypoints.web.history import history
+from visiona.entrypoints.web.offers import cards, has_choice, most_saved, with_a_way_up
 from visiona.entrypoints.web.rendering import Flash, Pages, Simulated, StaticTree
+from visiona.entrypoints.web.standing import standing
+from visiona.ports.payments import InvoiceStatus, SubscriptionStatus
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 HOSTILE = "</script><img src=x onerror=alert(1)> KATVIS \"'"
 
 USER = {"id": 7, "email": "ana@example.org", "plan": "free", "created_at": "2026-10-01T08:00:00Z"}
 QUOTA = {
-    "images": {"used": 23, "limit": 30},
+    "images": {"used": 23, "limit": 1030},
     "clones": {"used": 1, "limit": 1},
     "period_end": "2026-12-01T00:00:00Z",
+}
+SIGNED_IN: dict[str, Any] = {
+    "user": USER,
+    "quota": QUOTA,
+    "plan_title": "Free",
+    "upgradable": with_a_way_up(CATALOGUE),
 }
 LIMITS = {
     "photos_min": 10,
@@ -83,19 +106,49 @@ def run(status: str, outcome: str, images: list[dict[str, Any]]) -> dict[str, An
 
 def studio(**changes: Any) -> dict[str, Any]:
     base: dict[str, Any] = {"photos": [], "models": [], "runs": [], "next_cursor": None}
-    return {"user": USER, "quota": QUOTA, "limits": LIMITS, **base, **changes}
+    return {**SIGNED_IN, "limits": LIMITS, **base, **changes}
 
 
 def gallery(**changes: Any) -> dict[str, Any]:
     base: dict[str, Any] = {"images": [], "models": [], "next_cursor": None, "order": "newest"}
-    return {"user": USER, "model_id": None, **base, **changes}
+    return {**SIGNED_IN, "model_id": None, **base, **changes}
+
+
+def pricing(who: Any = None, **changes: Any) -> dict[str, Any]:
+    """For a visitor, or for a reader who is signed in."""
+    shown = cards(view(), who, CATALOGUE)
+    base: dict[str, Any] = {
+        "plans": shown,
+        "choice": has_choice(shown),
+        "saving": most_saved(shown),
+        "interval": "month",
+        "left": False,
+        "problem": None,
+        "unlisted": None,
+        "subscribed": who is not None and who.subscription is not None,
+    }
+    return {**(SIGNED_IN if who else {}), **base, **changes}
+
+
+def billing(found: Any, **changes: Any) -> dict[str, Any]:
+    base: dict[str, Any] = {
+        "standing": standing(found, quota_of("free"), CATALOGUE, sells=True),
+        "problem": found.problem,
+        "customer": found.is_customer,
+        "invoices": [],
+        "earlier": None,
+        "paged": False,
+        "history": [],
+        "arrival": None,
+        "tried": 0,
+    }
+    return {**SIGNED_IN, **base, **changes}
 
 
 _FORM_ERRORS = [{"field": "password", "code": "too_short", "message": "Use at least 10 characters."}]
-_PLANS = [
-    {"id": "free", "title": "Free", "images": 30, "clones": 1, "price": None},
-    {"id": "premium", "title": "Premium", "images": 1000, "clones": 10, "price": None},
-]
+_PLANS = cards(view(), None, CATALOGUE)
+_INVOICES = [invoice_view(invoice(InvoiceStatus.OPEN, number=None)), invoice_view(invoice(number=HOSTILE))]
+_LEAVING = subscription(cancel_at=datetime(2026, 12, 10, tzinfo=UTC))
 _RUNS = [
     run("succeeded", "enhanced", [IMAGE]),
     run("running", "pending", []),
@@ -106,7 +159,7 @@ _RUNS = [
 # Every page in every state that its template tells apart: (template, path, context).
 PAGES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "landing": ("landing.html.j2", "/", {"limits": LIMITS, "plans": _PLANS}),
-    "landing, signed in": ("landing.html.j2", "/", {"limits": LIMITS, "plans": _PLANS, "user": USER}),
+    "landing, signed in": ("landing.html.j2", "/", {"limits": LIMITS, "plans": _PLANS, **SIGNED_IN}),
     "sign-up": (
         "signup.html.j2",
         "/signup",
@@ -139,7 +192,40 @@ PAGES: dict[str, tuple[str, str, dict[str, Any]]] = {
         "/gallery",
         gallery(images=[IMAGE, IMAGE], models=[model("Ready")], next_cursor="99", model_id=21),
     ),
-    "account": ("account.html.j2", "/account", {"user": USER, "quota": QUOTA}),
+    "account": ("account.html.j2", "/account", SIGNED_IN),
+    "pricing, visitor": ("pricing.html.j2", "/pricing", pricing()),
+    "pricing, free": ("pricing.html.j2", "/pricing", pricing(reader(), left=True)),
+    "pricing, subscribed": (
+        "pricing.html.j2",
+        "/pricing",
+        pricing(reader(subscription(next_plan="premium")), problem=UNPAID, unlisted=HOSTILE),
+    ),
+    "pricing, one way to pay": (
+        "pricing.html.j2",
+        "/pricing",
+        pricing(plans=cards(view(DEAR_CATALOGUE), reader(), DEAR_CATALOGUE), choice=False, saving=0),
+    ),
+    "billing, new": ("billing.html.j2", "/billing", billing(overview())),
+    "billing, subscribed": (
+        "billing.html.j2",
+        "/billing",
+        billing(
+            overview(subscription()),
+            invoices=_INVOICES,
+            earlier=HOSTILE,
+            paged=True,
+            history=history(ledger(), CATALOGUE, 20),
+            arrival="ready",
+        ),
+    ),
+    "billing, waiting": ("billing.html.j2", "/billing", billing(overview(customer=True), arrival="waiting")),
+    "billing, slow": ("billing.html.j2", "/billing", billing(overview(customer=True), arrival="slow")),
+    "billing, leaving": ("billing.html.j2", "/billing", billing(overview(_LEAVING), arrival="changed")),
+    "billing, past due": (
+        "billing.html.j2",
+        "/billing",
+        billing(overview(subscription(SubscriptionStatus.PAST_DUE), problem=UNPAID)),
+    ),
     "error": (
         "error.html.j2",
         "/nowhere",
@@ -184,7 +270,8 @@ def static() -> StaticTree:
 
 @pytest.fixture(scope="session")
 def pages(static: StaticTree) -> Pages:
-    return Pages(static=static, clock=FixedClock(NOW), sandbox=Simulated(images=True, prompts=True))
+    sandbox = Simulated(images=True, prompts=True, payments=True)
+    return Pages(static=static, clock=FixedClock(NOW), sandbox=sandbox, sells=True)
 
 
 @pytest.fixture(params=PAGES)

@@ -95,7 +95,7 @@ def test_a_visitor_is_not_offered_what_needs_an_account(pages: Pages) -> None:
 
 def test_the_sandbox_says_so_and_production_does_not(static: StaticTree, pages: Pages) -> None:
     context = {"status": 404, "title": "Not Found", "detail": "", "request_id": None}
-    production = Pages(static=static, clock=FixedClock(NOW), sandbox=Simulated())
+    production = Pages(static=static, clock=FixedClock(NOW), sandbox=Simulated(), sells=True)
     assert "Sandbox mode" in pages.render("error.html.j2", path="/x", **context)
     assert "Sandbox mode" not in production.render("error.html.j2", path="/x", **context)
 
@@ -103,7 +103,7 @@ def test_the_sandbox_says_so_and_production_does_not(static: StaticTree, pages: 
 def test_the_sandbox_does_not_sign_with_the_name_of_a_provider(
     static: StaticTree, pages: Pages, full_studio: dict[str, Any]
 ) -> None:
-    production = Pages(static=static, clock=FixedClock(NOW), sandbox=Simulated())
+    production = Pages(static=static, clock=FixedClock(NOW), sandbox=Simulated(), sells=True)
     assert " by OpenAI</span>" in production.render("studio.html.j2", path="/studio", **full_studio)
     sandboxed = pages.render("studio.html.j2", path="/studio", **full_studio)
     assert " by the sandbox</span>" in sandboxed

@@ -23,9 +23,10 @@ from visiona.entrypoints.api import (
     photos,
     problems,
 )
-from visiona.entrypoints.api.security import guard, security_headers
+from visiona.entrypoints.api.security import guard, payment_origins, security_headers
 from visiona.entrypoints.hooks import replicate, stripe
-from visiona.entrypoints.web.pages import create_pages, on_unrouted
+from visiona.entrypoints.web.pages import create_pages
+from visiona.entrypoints.web.responses import on_unrouted
 
 JSON_BODY_LIMIT = 64 * 1024
 API_ROOMS = (auth, photos, models, generate, gallery, payment, events, health, media)
@@ -33,12 +34,13 @@ API_ROOMS = (auth, photos, models, generate, gallery, payment, events, health, m
 
 def create_asgi(app: App) -> Litestar:
     """The whole web application; the `App` is opened and closed with it."""
-    headers = security_headers(None)
+    targets = payment_origins(app.settings)
+    headers = security_headers(None, targets)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncGenerator[None]:
         await app.open()
-        headers.update(security_headers(await app.objects.link_origin()))
+        headers.update(security_headers(await app.objects.link_origin(), targets))
         app.events.start()
         try:
             yield

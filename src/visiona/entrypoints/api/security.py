@@ -7,6 +7,7 @@ declares nothing is refused. Pages add two: `auth=PAGE` sends visitors to the lo
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ from visiona.accounts.model import ClientInfo, Session, SignedIn
 from visiona.bootstrap import App
 from visiona.core.errors import Forbidden, Unauthenticated
 from visiona.db.actor import UserActor
-from visiona.settings import LOOPBACK_HOSTS
+from visiona.settings import LOOPBACK_HOSTS, Settings
 
 Auth = Literal["user", "public", "signed", "page", "visitor"]
 USER: Auth = "user"
@@ -36,6 +37,8 @@ _SESSION_STATE = "visiona_session"
 TheApp = NamedDependency[App]
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
 
+_STRIPE_PAGES = ("https://checkout.stripe.com", "https://billing.stripe.com", "https://invoice.stripe.com")
+
 _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -50,14 +53,27 @@ def app_of(connection: AnyConnection) -> App:
     return connection.app.state.visiona
 
 
-def security_headers(image_origin: str | None) -> dict[str, str]:
-    """What every response carries. `image_origin` is the object store's, where links lead to it."""
+def security_headers(image_origin: str | None, form_targets: Sequence[str] = ()) -> dict[str, str]:
+    """What every response carries. `image_origin` is the object store's, where links lead to it;
+    `form_targets` are the origins that a form of ours may lead on to.
+    """
     images = " ".join(filter(None, ("'self'", image_origin, "blob:", "data:")))
+    targets = " ".join(("'self'", *form_targets))
     policy = (
         f"default-src 'self'; img-src {images}; object-src 'none'; base-uri 'none'; "
-        "frame-ancestors 'none'; form-action 'self'"
+        f"frame-ancestors 'none'; form-action {targets}"
     )
     return {"Content-Security-Policy": policy, **_HEADERS}
+
+
+def payment_origins(settings: Settings) -> tuple[str, ...]:
+    """Where payments are made: Stripe's pages, and the sandbox's where it stands in for them."""
+    if not settings.billing:
+        return ()
+    if not settings.payments_simulated:
+        return _STRIPE_PAGES
+    sandbox = urlsplit(settings.stripe_base_url)
+    return (*_STRIPE_PAGES, f"{sandbox.scheme}://{sandbox.netloc}")
 
 
 class LogInFirst(Exception):

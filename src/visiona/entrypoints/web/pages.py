@@ -1,15 +1,12 @@
 """The pages: what each needs is read through the services and handed to its template."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
-from litestar import Request, Response, get, post
+from litestar import Response, get, post
 from litestar.enums import RequestEncodingType
-from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.params import Body, FromQuery
 from litestar.response import Redirect
@@ -19,19 +16,18 @@ from litestar.static_files import (
 )
 
 from visiona.accounts.model import SignedIn
-from visiona.billing.model import plans
 from visiona.bootstrap import App
 from visiona.clones.model import MAX_PHOTOS as PHOTOS_MAX
 from visiona.clones.model import MIN_PHOTOS as PHOTOS_MIN
 from visiona.core.errors import FieldError, VisionaError
 from visiona.entrypoints.api import problems
+from visiona.entrypoints.api.payment import plans_view
 from visiona.entrypoints.api.security import (
     PAGE,
     PUBLIC,
     VISITOR,
     LogInFirst,
     TheApp,
-    actor_for,
     actor_of,
     check_origin,
     client_of,
@@ -41,18 +37,18 @@ from visiona.entrypoints.api.security import (
 )
 from visiona.entrypoints.api.views import (
     image_page,
-    me_view,
     model_page,
     photo_page,
     run_page,
 )
+from visiona.entrypoints.web import payment_pages
+from visiona.entrypoints.web.offers import cards
 from visiona.entrypoints.web.rendering import Pages, Simulated, StaticTree
+from visiona.entrypoints.web.responses import AnyRequest, as_refused, html, on_page_error, page
 from visiona.gallery.model import Order, Query
 from visiona.generations.model import PROMPT_MAX
 from visiona.photos.model import MAX_FILE_BYTES, MAX_FILES_PER_REQUEST
 from visiona.photos.model import MAX_PHOTOS as PHOTOS_KEPT
-
-AnyRequest = Request[Any, Any, Any]
 
 GALLERY_PAGE = 48
 RUNS_PAGE = 12
@@ -82,11 +78,8 @@ FormBody = Annotated[AccountForm, Body(media_type=RequestEncodingType.URL_ENCODE
 
 @get("/", auth=VISITOR)
 async def landing(app: TheApp, request: AnyRequest) -> Response[str]:
-    teaser = [
-        {"id": plan.name, "title": plan.title, "images": plan.images, "clones": plan.clones, "price": price}
-        for plan, price in zip(plans().values(), ("Free", None), strict=False)
-    ]
-    return await _page(app, request, "landing.html.j2", limits=_LIMITS, plans=teaser)
+    teaser = cards(plans_view(app), None, app.billing.catalogue)
+    return await page(app, request, "landing.html.j2", limits=_LIMITS, plans=teaser)
 
 
 @get("/signup", auth=VISITOR)
@@ -133,7 +126,7 @@ async def studio(app: TheApp, request: AnyRequest) -> Response[str]:
     runs = await run_page(app, await app.generations.page(actor, RUNS_PAGE), RUNS_PAGE)
     photos = await photo_page(app, await app.photos.page(actor, PHOTOS_KEPT), PHOTOS_KEPT)
     models = model_page(await app.clones.page(actor, CLONES_SHOWN), CLONES_SHOWN)
-    return await _page(
+    return await page(
         app,
         request,
         "studio.html.j2",
@@ -158,7 +151,7 @@ async def gallery(
     query = Query(limit=GALLERY_PAGE, order=order, after=_row_id(cursor), model_id=clone)
     images = await image_page(app, await app.gallery.page(actor, query), GALLERY_PAGE)
     models = model_page(await app.clones.page(actor, CLONES_SHOWN), CLONES_SHOWN)
-    return await _page(
+    return await page(
         app,
         request,
         "gallery.html.j2",
@@ -172,30 +165,7 @@ async def gallery(
 
 @get("/account", auth=PAGE)
 async def account(app: TheApp, request: AnyRequest) -> Response[str]:
-    return await _page(app, request, "account.html.j2")
-
-
-async def _page(app: App, request: AnyRequest, template: str, **context: Any) -> Response[str]:
-    """A page with what all of them show of whoever is signed in."""
-    session = visitor_of(request)
-    if session is None:
-        return _html(request, template, **context)
-    me = me_view(await app.accounts.me(session), await app.billing.quota(actor_for(session)))
-    user: dict[str, Any] = msgspec.to_builtins(me)
-    return _html(request, template, user=user, quota=user["quota"], **context)
-
-
-def _html(
-    request: AnyRequest,
-    template: str,
-    http_status: int = 200,
-    user: Mapping[str, Any] | None = None,
-    **context: Any,
-) -> Response[str]:
-    rendered = _pages(request).render(template, path=request.scope["path"], user=user, **context)
-    return Response(
-        rendered, status_code=http_status, media_type="text/html", headers={"Cache-Control": "no-store"}
-    )
+    return await page(app, request, "account.html.j2")
 
 
 def _row_id(text: str) -> int | None:
@@ -203,37 +173,27 @@ def _row_id(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
-def _pages(request: AnyRequest) -> Pages:
-    return request.app.state.pages
-
-
 def _account_page(request: AnyRequest, template: str, form: AccountForm) -> Response[str] | Redirect:
     if visitor_of(request) is not None:
         return Redirect(_safe_path(form.next), status_code=303)
-    return _account_form(request, template, form, 200, [], None)
+    return _account_form(request, template, form, [], None)
 
 
 def _account_form(
     request: AnyRequest,
     template: str,
     form: AccountForm,
-    status: int,
     errors: list[dict[str, str]],
     detail: str | None,
 ) -> Response[str]:
     shown = {"email": form.email, "next": _safe_path(form.next) if form.next else ""}
-    return _html(request, template, status, form=shown, errors=errors, detail=detail)
+    return html(request, template, form=shown, errors=errors, detail=detail)
 
 
 def _refused(request: AnyRequest, template: str, form: AccountForm, error: VisionaError) -> Response[str]:
     """The form again, with what was wrong with it."""
-    refusal = problems.on_visiona_error(request, error)
     errors = [_field(entry) for entry in error.errors]
-    page = _account_form(request, template, form, refusal.status_code or 422, errors, error.detail)
-    retry_after = refusal.headers.get("Retry-After")
-    if retry_after is not None:
-        page.headers["Retry-After"] = retry_after
-    return page
+    return as_refused(request, error, _account_form(request, template, form, errors, error.detail))
 
 
 def _field(error: FieldError) -> dict[str, str]:
@@ -250,37 +210,12 @@ def _safe_path(wanted: str) -> str:
     return wanted if own else "/studio"
 
 
-def on_log_in_first(_: AnyRequest, error: LogInFirst) -> Redirect:
-    return Redirect(f"/login?next={quote(error.path)}", status_code=303)
-
-
-def on_page_error(request: AnyRequest, error: Exception) -> Response[str]:
-    """Any failure of a page, as a page."""
-    if isinstance(error, VisionaError):
-        status, detail = problems.on_visiona_error(request, error).status_code or 500, error.detail
-    elif isinstance(error, HTTPException):
-        status = error.status_code
-        detail = "There is nothing at this address." if status == 404 else "This request cannot be answered."
-    else:
-        status = problems.on_unexpected(request, error).status_code or 500
-        detail = "Something went wrong on our side. Try again in a moment."
-    return _html(
-        request,
-        "error.html.j2",
-        status,
-        status=status,
-        title=HTTPStatus(status).phrase,
-        detail=detail,
-        request_id=None,
-    )
-
-
-def on_unrouted(request: AnyRequest, error: HTTPException) -> Response[Any]:
-    """An address that no route has: a page for a browser, a problem document for a program."""
-    browser = "text/html" in request.headers.get("accept", "")
-    if browser and not request.scope["path"].startswith(("/api/", "/media/")):
-        return on_page_error(request, error)
-    return problems.on_http_exception(request, error)
+def on_log_in_first(request: AnyRequest, error: LogInFirst) -> Redirect:
+    """To the log-in page, and back to where they were: for a form, the page that it stands on (`page`)."""
+    handler: BaseRouteHandler = request.scope["route_handler"]
+    query = request.scope["query_string"].decode("ascii", "replace")
+    path = handler.opt.get("page") or (f"{error.path}?{query}" if query else error.path)
+    return Redirect(f"/login?next={quote(path)}", status_code=303)
 
 
 def create_pages(app: App) -> tuple[Pages, Router, Router]:
@@ -296,6 +231,7 @@ def create_pages(app: App) -> tuple[Pages, Router, Router]:
         studio,
         gallery,
         account,
+        *payment_pages.HANDLERS,
     ]
     pages = Router(
         "/",
@@ -317,7 +253,12 @@ def create_pages(app: App) -> tuple[Pages, Router, Router]:
     renderer = Pages(
         static=static,
         clock=app.clock,
-        sandbox=Simulated(app.settings.images_simulated, app.settings.prompts_simulated),
+        sandbox=Simulated(
+            images=app.settings.images_simulated,
+            prompts=app.settings.prompts_simulated,
+            payments=app.settings.payments_simulated,
+        ),
+        sells=app.payments.enabled,
     )
     return renderer, pages, files
 

@@ -4,12 +4,14 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from visiona.core.clock import Clock
+from visiona.core.money import format_money
 from visiona.entrypoints.web import wording
 
 WEB_ROOT: Final = Path(__file__).parent
@@ -56,12 +58,16 @@ class Simulated:
 
     images: bool = False
     prompts: bool = False
+    payments: bool = False
 
 
 class Pages:
-    """Renders templates by name. What each needs is written at its top; a missing name raises."""
+    """Renders templates by name. What each needs is written at its top; a missing name raises.
 
-    def __init__(self, *, static: StaticTree, clock: Clock, sandbox: Simulated) -> None:
+    `sells` says whether there is anything to buy on this server.
+    """
+
+    def __init__(self, *, static: StaticTree, clock: Clock, sandbox: Simulated, sells: bool) -> None:
         self._clock = clock
         # Caller's values are escaped everywhere: every template is HTML.
         self._environment = Environment(
@@ -78,12 +84,24 @@ class Pages:
             "enhancements": wording.ENHANCEMENTS,
             "providers": wording.SANDBOX_PROVIDERS if sandbox.prompts else wording.PROVIDERS,
         }
-        template_globals: dict[str, Any] = {"static": static.url, "sandbox": sandbox, "words": words}
+        template_globals: dict[str, Any] = {
+            "static": static.url,
+            "sandbox": sandbox,
+            "sandbox_note": wording.sandbox_note(
+                images=sandbox.images, prompts=sandbox.prompts, payments=sandbox.payments, sells=sells
+            ),
+            "sells": sells,
+            "invoice_words": wording.INVOICES,
+            "words": words,
+        }
         template_filters: dict[str, Any] = {
             "date": format_date,
             "datetime": format_datetime,
             "relative": self._relative,
             "percent": percent,
+            "number": wording.number,
+            "counted": wording.counted,
+            "money": money,
             "photo_warning": wording.photo_warning,
             "thumbnail_width": thumbnail_width,
         }
@@ -143,6 +161,11 @@ def relative_time(value: str | datetime, now: datetime) -> str:
 def percent(share: float) -> str:
     """`42%` for 0.42; never 100 before the end."""
     return f"{int(min(max(share, 0.0), 1.0) * 100)}%"
+
+
+def money(amount: Decimal | str, currency: str) -> str:
+    """`$1,290.00`, of an amount in the currency's own units."""
+    return format_money(Decimal(amount), currency)
 
 
 def thumbnail_width(image: Mapping[str, Any]) -> int:

@@ -46,5 +46,54 @@ SANDBOX_PROVIDERS: Final[dict[str, str]] = dict.fromkeys(PROVIDERS, "the sandbox
 """Who wrote where a simulation stands in for them: not they."""
 
 
+class InvoiceWord(TypedDict):
+    """`tone` is a badge's."""
+
+    label: str
+    tone: str
+
+
+INVOICES: Final[dict[str, InvoiceWord]] = {
+    "open": {"label": "Open", "tone": "busy"},
+    "paid": {"label": "Paid", "tone": "good"},
+    "partially_refunded": {"label": "Partly refunded", "tone": "plain"},
+    "refunded": {"label": "Refunded", "tone": "plain"},
+    "disputed": {"label": "Disputed", "tone": "bad"},
+    "uncollectible": {"label": "Given up", "tone": "bad"},
+    "void": {"label": "Void", "tone": "plain"},
+}
+"""States of invoices, as the API names them."""
+
+
 def photo_warning(code: str) -> PhotoWarning:
     return PHOTO_WARNINGS.get(code, OTHER_PHOTO_WARNING)
+
+
+def number(count: int) -> str:
+    """`1,000`."""
+    return f"{count:,}"
+
+
+def counted(count: int, plural: str) -> str:
+    """`1 image`, `1,000 images`; `plural` is the word for many, with an s."""
+    return f"{number(count)} {plural.removesuffix('s') if count == 1 else plural}"
+
+
+def sandbox_note(*, images: bool, prompts: bool, payments: bool, sells: bool) -> str | None:
+    """What is simulated on this machine, and what is real; None where nothing is simulated."""
+    kinds = {"trainings": images, "images": images, "enhanced prompts": prompts}
+    if sells:
+        kinds["payments"] = payments
+    simulated = [kind for kind, is_simulated in kinds.items() if is_simulated]
+    real = [kind for kind, is_simulated in kinds.items() if not is_simulated]
+    if not simulated:
+        return None
+    note = f"{_enumerated(simulated)} are simulated on this machine"
+    if real:
+        money = ": no money moves" if payments else ""
+        return f"{note}{money}. {_enumerated(real).capitalize()} are real."
+    return f"{note}: no money moves, and nothing leaves it." if payments else f"{note}; nothing leaves it."
+
+
+def _enumerated(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

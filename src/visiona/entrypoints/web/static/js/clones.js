@@ -163,13 +163,13 @@ export class ClonesPanel {
     const { state, limits } = this.#studio;
     const missing = limits.photos_min - state.photos.length;
     const ready = state.models.find((model) => model.status === "Ready");
-    const left = state.quota.clones.limit - state.quota.clones.used;
     const all = state.photos.length <= limits.photos_max;
     setText(this.#root, "train-photos", all ? `Learns from your ${plural(state.photos.length, "photo")}.` : `Learns from your ${limits.photos_max} newest photos, which is the most that a training takes.`);
     showSlot(this.#root, "too-few", missing > 0);
     setText(this.#root, "too-few-text", `Add ${missing} more ${missing === 1 ? "photo" : "photos"} first.`);
     const button = one('[type="submit"]', this.#form);
-    if (!button.hasAttribute("aria-busy")) button.disabled = missing > 0 || left <= 0;
+    if (!button.hasAttribute("aria-busy")) button.disabled = missing > 0 || this.#studio.left("clones") === 0;
+    this.#studio.offerMore("clones", 1, button);
     showSlot(this.#root, "clones-empty", state.models.length === 0);
     showSlot(this.#root, "clone-next", Boolean(ready));
     if (ready) setText(this.#root, "clone-next-text", `${ready.trigger_word} is ready.`);

@@ -1,7 +1,7 @@
 // Step three: a prompt goes in, pictures come out while one watches.
 
 import { get, post, SpendingPost } from "./api.js";
-import { all, announce, fromTemplate, one, onAction, percent, plural, setProgress, setText, show, showSlot, slot } from "./dom.js";
+import { all, announce, fromTemplate, number, one, onAction, percent, plural, setProgress, setText, show, showSlot, slot } from "./dom.js";
 import { keepDraft } from "./draft.js";
 import { flashProblem } from "./flash.js";
 import { changedValues, clearErrors, localErrors, setValues, showErrors, whileBusy } from "./forms.js";
@@ -149,7 +149,7 @@ export class CreatePanel {
 
   #refreshForm() {
     const length = this.#prompt.value.length;
-    setText(this.#root, "prompt-count", `${length} / ${this.#studio.limits.prompt_max}`);
+    setText(this.#root, "prompt-count", `${number(length)} / ${number(this.#studio.limits.prompt_max)}`);
     const forgot = length > 0 && this.#word !== "" && !mentions(this.#prompt.value, this.#word);
     showSlot(this.#root, "prompt-nudge", forgot);
     setText(this.#root, "nudge-word", this.#word);
@@ -158,13 +158,13 @@ export class CreatePanel {
   }
 
   #refreshButton() {
-    const { images } = this.#studio.state.quota;
-    const left = Math.max(images.limit - images.used, 0);
+    const left = this.#studio.left("images");
     const button = one('[type="submit"]', this.#form);
     const enough = this.#count <= left;
     if (!button.hasAttribute("aria-busy")) button.disabled = !enough;
+    this.#studio.offerMore("images", this.#count, button);
     const many = this.#count === 1 ? "Generate" : `Generate ${this.#count} pictures`;
-    setText(this.#root, "generate-word", left === 0 ? "No images left this month" : enough ? many : `Only ${plural(left, "image")} left`);
+    setText(this.#root, "generate-word", left === 0 ? "No images left" : enough ? many : `Only ${plural(left, "image")} left`);
   }
 
   #refreshModels() {

@@ -47,5 +47,8 @@ export function announce(message) {
   if (announcer) announcer.textContent = message;
 }
 
-export const plural = (count, singular, many = `${singular}s`) => `${count} ${count === 1 ? singular : many}`;
+const numbers = new Intl.NumberFormat("en");
+/** `1,000`. */
+export const number = (count) => numbers.format(count);
+export const plural = (count, singular, many = `${singular}s`) => `${number(count)} ${count === 1 ? singular : many}`;
 export const percent = (share) => `${Math.floor(Math.min(Math.max(share ?? 0, 0), 1) * 100)}%`;

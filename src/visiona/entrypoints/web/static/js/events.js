@@ -1,4 +1,4 @@
-// Live news about models and runs: server-sent events, and polling for as long as those fail.
+// Live news about models, runs and the plan: server-sent events, and polling for as long as those fail.
 
 import { get } from "./api.js";
 
@@ -8,13 +8,16 @@ const HIDDEN_GRACE = 15000;
 const RECENT_RUNS = 12;
 const SILENCE = 4000;
 
+const nobody = () => ({ models: [], runs: [] });
+
 /**
- * Watches until the page goes away. `onModel` and `onRun` get the item as the API gives it.
+ * Watches until the page goes away. `onModel` and `onRun` get the item as the API gives it, and whoever
+ * leaves them out is not asked for any; `onPlan` hears that plan, quota or invoices may have changed.
  * `active()` says what is in progress, as `{ models: [id], runs: [id] }`: that is what is asked
  * for while events fail, and when they begin, since news may have been missed. `onConnection(alive)`
  * hears when the server has been out of reach for a while, and when it is back.
  */
-export function watch({ onModel, onRun, onConnection, active }) {
+export function watch({ onModel = null, onRun = null, onPlan = () => {}, onConnection = () => {}, active = nobody }) {
   let source = null;
   let poller = null;
   let reconnect = null;
@@ -31,9 +34,10 @@ export function watch({ onModel, onRun, onConnection, active }) {
 
   /** Everything recent, oldest first: what began elsewhere meanwhile is new to this page. */
   async function askForAll() {
+    onPlan();
     await Promise.allSettled([
-      get("/api/models").then(({ items }) => items.reverse().forEach(onModel)),
-      get(`/api/generate?limit=${RECENT_RUNS}`).then(({ items }) => items.reverse().forEach(onRun)),
+      onModel && get("/api/models").then(({ items }) => items.reverse().forEach(onModel)),
+      onRun && get(`/api/generate?limit=${RECENT_RUNS}`).then(({ items }) => items.reverse().forEach(onRun)),
     ]);
   }
 
@@ -49,8 +53,9 @@ export function watch({ onModel, onRun, onConnection, active }) {
   function connect() {
     if (source || document.hidden) return;
     source = new EventSource("/api/events");
-    source.addEventListener("model", (event) => onModel(JSON.parse(event.data)));
-    source.addEventListener("run", (event) => onRun(JSON.parse(event.data)));
+    source.addEventListener("model", (event) => onModel?.(JSON.parse(event.data)));
+    source.addEventListener("run", (event) => onRun?.(JSON.parse(event.data)));
+    source.addEventListener("plan", () => onPlan());
     source.addEventListener("resync", askForAll);
     source.addEventListener("open", () => {
       clearTimeout(silence);

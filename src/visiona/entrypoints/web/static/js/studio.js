@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { ClonesPanel } from "./clones.js";
 import { CreatePanel } from "./create.js";
-import { all, announce, one, pageData, percent, plural, setText, slot } from "./dom.js";
+import { all, announce, number, one, pageData, percent, plural, setText, show, showSlot } from "./dom.js";
 import { watch } from "./events.js";
 import { flash, flashLostConnection } from "./flash.js";
 import { Lightbox } from "./lightbox.js";
@@ -30,7 +30,8 @@ function upsert(list, item, last) {
 
 class Studio {
   constructor(data) {
-    this.state = { photos: data.photos, models: data.models, runs: data.runs, quota: data.quota, runsCursor: data.next_cursor };
+    this.state = { photos: data.photos, models: data.models, runs: data.runs, plan: data.plan, quota: data.quota, runsCursor: data.next_cursor };
+    this.upgradable = data.upgradable;
     this.limits = data.limits;
     this.words = data.words;
     this.userId = data.user_id;
@@ -113,11 +114,26 @@ class Studio {
 
   async refreshQuota() {
     try {
-      this.state.quota = (await get("/api/auth/me")).quota;
+      const { plan, quota } = await get("/api/auth/me");
+      Object.assign(this.state, { plan, quota });
       this.changed();
     } catch {
       // The old numbers stay; the server decides anyway.
     }
+  }
+
+  /** How many of `what`, "images" or "clones", can still be had in this period. */
+  left(what) {
+    const { used, limit } = this.state.quota[what];
+    return Math.max(limit - used, 0);
+  }
+
+  /** Shows the way to a larger plan where `wanted` is more than what is left; with nothing left, instead of `button`. */
+  offerMore(what, wanted, button) {
+    const left = this.left(what);
+    const offered = left < wanted && this.upgradable.includes(this.state.plan);
+    showSlot(document, `${what}-up`, offered);
+    show(button, left > 0 || !offered || button.hasAttribute("aria-busy"));
   }
 
   // --- Pictures
@@ -186,17 +202,16 @@ class Studio {
   }
 
   #refreshSteps() {
-    const { photos, models, quota } = this.state;
+    const { photos, models } = this.state;
     const ready = models.filter((model) => model.status === "Ready");
     const training = models.find((model) => model.status === "Processing");
-    const left = Math.max(quota.images.limit - quota.images.used, 0);
     const enough = photos.length >= this.limits.photos_min;
     one('[data-step="photos"]').toggleAttribute("data-done", enough);
     one('[data-step="clone"]').toggleAttribute("data-done", ready.length > 0);
     setText(document, "step-photos", photoTally(photos.length, this.limits));
     const cloneWords = ready.length > 0 ? `${ready.length} ready` : "Not trained yet";
     setText(document, "step-clone", training ? `Training ${percent(training.progress)}` : cloneWords);
-    setText(document, "step-create", ready.length > 0 ? `${plural(left, "image")} left` : "Needs a clone");
+    setText(document, "step-create", ready.length > 0 ? `${plural(this.left("images"), "image")} left` : "Needs a clone");
   }
 
   #refreshQuotaLines() {
@@ -206,19 +221,8 @@ class Studio {
   }
 
   #quotaLine(name, { used, limit }, noun, end) {
-    const line = slot(document, name);
-    const left = Math.max(limit - used, 0);
-    const text = left > 0
-      ? `${left} of ${plural(limit, noun)} left this month`
-      : `No ${noun}s left: ${used} of ${limit} used. New ones on ${longDate(end)}. `;
-    if (line.dataset.text === text) return;
-    line.dataset.text = text;
-    line.textContent = text;
-    if (left > 0) return;
-    const link = document.createElement("a");
-    link.href = "/account";
-    link.textContent = "See your plan";
-    line.append(link);
+    const amount = used < limit ? `${number(limit - used)} of ${plural(limit, noun)} left` : `All ${plural(limit, noun)} used`;
+    setText(document, name, `${amount}. New ones on ${longDate(end)}.`);
   }
 }
 
@@ -226,6 +230,7 @@ const studio = new Studio(pageData());
 watch({
   onModel: (model) => studio.receiveModel(model),
   onRun: (run) => studio.receiveRun(run),
+  onPlan: () => studio.refreshQuota(),
   onConnection: flashLostConnection,
   active: () => studio.active(),
 });

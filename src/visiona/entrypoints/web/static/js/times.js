@@ -26,7 +26,7 @@ export function setTime(element, iso) {
   element.textContent = relativeTime(iso);
 }
 
-function refreshTimes() {
+export function refreshTimes() {
   for (const element of document.querySelectorAll("time[data-relative][datetime]")) {
     setTime(element, element.dateTime);
   }

@@ -1,0 +1,98 @@
+"""Answers that are pages: with what all of them show of whoever is signed in, and failures as pages too."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from visiona.bootstrap import App
+from visiona.core.errors import VisionaError
+from visiona.entrypoints.api import problems
+from visiona.entrypoints.api.security import actor_for, visitor_of
+from visiona.entrypoints.api.views import me_view
+from visiona.entrypoints.web.offers import with_a_way_up
+from visiona.entrypoints.web.rendering import Pages
+
+AnyRequest = Request[Any, Any, Any]
+
+
+async def page(
+    app: App, request: AnyRequest, template: str, http_status: int = 200, **context: Any
+) -> Response[str]:
+    """A page; of whoever is signed in it has `user`, `quota`, `plan_title`, and `upgradable`: the plans
+    above which there is another to buy.
+    """
+    session = visitor_of(request)
+    if session is None:
+        return html(request, template, http_status, **context)
+    quota = await app.billing.quota(actor_for(session))
+    user: dict[str, Any] = msgspec.to_builtins(me_view(await app.accounts.me(session), quota))
+    return html(
+        request,
+        template,
+        http_status,
+        user=user,
+        quota=user["quota"],
+        plan_title=quota.plan.title,
+        upgradable=with_a_way_up(app.billing.catalogue) if app.payments.enabled else [],
+        **context,
+    )
+
+
+def html(
+    request: AnyRequest,
+    template: str,
+    http_status: int = 200,
+    user: Mapping[str, Any] | None = None,
+    **context: Any,
+) -> Response[str]:
+    rendered = _pages(request).render(template, path=request.scope["path"], user=user, **context)
+    return Response(
+        rendered, status_code=http_status, media_type="text/html", headers={"Cache-Control": "no-store"}
+    )
+
+
+def as_refused(request: AnyRequest, error: VisionaError, answer: Response[str]) -> Response[str]:
+    """The page with the status of this refusal, and when to try again."""
+    refusal = problems.on_visiona_error(request, error)
+    answer.status_code = refusal.status_code or 422
+    retry_after = refusal.headers.get("Retry-After")
+    if retry_after is not None:
+        answer.headers["Retry-After"] = retry_after
+    return answer
+
+
+def on_page_error(request: AnyRequest, error: Exception) -> Response[str]:
+    """Any failure of a page, as a page."""
+    if isinstance(error, VisionaError):
+        status, detail = problems.on_visiona_error(request, error).status_code or 500, error.detail
+    elif isinstance(error, HTTPException):
+        status = error.status_code
+        detail = "There is nothing at this address." if status == 404 else "This request cannot be answered."
+    else:
+        status = problems.on_unexpected(request, error).status_code or 500
+        detail = "Something went wrong on our side. Try again in a moment."
+    return html(
+        request,
+        "error.html.j2",
+        status,
+        status=status,
+        title=HTTPStatus(status).phrase,
+        detail=detail,
+        request_id=None,
+    )
+
+
+def on_unrouted(request: AnyRequest, error: HTTPException) -> Response[Any]:
+    """An address that no route has: a page for a browser, a problem document for a program."""
+    browser = "text/html" in request.headers.get("accept", "")
+    if browser and not request.scope["path"].startswith(("/api/", "/media/")):
+        return on_page_error(request, error)
+    return problems.on_http_exception(request, error)
+
+
+def _pages(request: AnyRequest) -> Pages:
+    return request.app.state.pages
