@@ -161,7 +161,6 @@ def sum_up(invoice: Obj) -> None:
             "object": "list",
             "data": lines[:_SHOWN_LINES],
             "has_more": len(lines) > _SHOWN_LINES,
-            "total_count": len(lines),
             "url": f"/v1/invoices/{invoice['id']}/lines",
         },
         "subtotal": subtotal,

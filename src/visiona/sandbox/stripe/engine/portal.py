@@ -38,7 +38,7 @@ from visiona.sandbox.stripe.engine.views import (
     ScheduledChangeView,
     SubscriptionView,
 )
-from visiona.sandbox.stripe.errors import invalid
+from visiona.sandbox.stripe.errors import invalid, missing
 from visiona.sandbox.stripe.store import Obj
 
 _UNUSED_FOR_S: Final = 5 * 60
@@ -363,7 +363,7 @@ class Portal:
         seen: int | None = session["_seen_at"]
         over = session["created"] + _UNUSED_FOR_S if seen is None else seen + _IDLE_FOR_S
         if now > over:
-            raise invalid("This portal session has expired. Please ask for a new link.", param="session")
+            raise missing("billing_portal.session", session_id)
         if seen is None or now - seen >= _SEEN_EVERY_S:
             session["_seen_at"] = now
             self._books.keep(session)
@@ -381,7 +381,7 @@ class Portal:
     def _find_subscription(self, session: Obj) -> Obj | None:
         """The one that the flow is about, else the newest that has not ended."""
         flow: Obj | None = session["flow"]
-        details: Obj | None = flow[flow["type"]] if flow is not None else None
+        details: Obj | None = flow.get(flow["type"]) if flow is not None else None
         if details is not None and "subscription" in details:
             return self._books.store.get("subscription", details["subscription"])
         running = [
@@ -416,7 +416,7 @@ class Portal:
         flow: Obj | None = session["flow"]
         if flow is None:
             return None
-        details: Obj = flow[flow["type"]] or {} if flow["type"] != "payment_method_update" else {}
+        details: Obj = flow.get(flow["type"], {})
         items: list[Obj] = details.get("items", [])
         return FlowView(
             type=flow["type"],

@@ -44,7 +44,6 @@ def item_list(subscription_id: str, items: list[Obj]) -> Obj:
         "object": "list",
         "data": items,
         "has_more": False,
-        "total_count": len(items),
         "url": f"/v1/subscription_items?subscription={subscription_id}",
     }
 
