@@ -298,6 +298,7 @@ async def test_the_ledger_holds_after_any_crowd(
     seed: int,
 ) -> None:
     """Reservations, settlements, grants, refunds, endings and changes of plan, all at the same time."""
+    await reserve(crowd, person, 1)
     now = _now()
     starts = [now - timedelta(days=20), now - timedelta(days=3), now - timedelta(hours=1)]
 

@@ -106,6 +106,7 @@ def test_everything_ends_exactly_once(folder: Path) -> None:
         assert stack.rows("select used, reserved from quota_usage where resource = 'images'") == [
             (delivered, 0)
         ]
+        stack.assert_ledger_holds()
         assert_objects(stack)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from tests.factories.ledger import STRAY, UNEVEN, UNSETTLED
 from tests.factories.photos import phone_photos
 
 SECRET_KEY = "a-secret-key-for-tests-that-is-long-enough"
@@ -101,6 +102,12 @@ class Stack:
         """Behind row-level security, as the database's superuser."""
         with psycopg.connect(self.owner_url) as connection:
             return connection.execute(query, parameters).fetchall()  # type: ignore[arg-type] # test SQL
+
+    def assert_ledger_holds(self) -> None:
+        """Quotas are what their entries sum up to, and all work that is over was settled exactly once."""
+        with psycopg.connect(self.owner_url) as connection:
+            for query in (UNEVEN, STRAY, UNSETTLED):
+                assert connection.execute(query, {"user": None}).fetchall() == []
 
     def object_keys(self) -> set[str]:
         root = self.data_dir / "objects"

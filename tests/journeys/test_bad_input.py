@@ -187,8 +187,8 @@ def test_quota_that_is_used_up(stack: Stack, new_person: NewPerson, grace: list[
     model_id = person.ready_clone(grace)
     body = {"model_id": model_id, "prompt": "TOK", "num_outputs": 2}
     stack.rows(
-        """insert into quota_usage (user_id, resource, period_start, period_end, used)
-           select user_id, 'images', period_start, period_end, 29 from quota_usage returning 1"""
+        """insert into quota_usage (user_id, resource, period_start, period_end, plan, entitled, used)
+           select user_id, 'images', period_start, period_end, 'free', 30, 29 from quota_usage returning 1"""
     )
     assert_problem(person.http.post("/api/generate", json=body), 402, "quota_exhausted")
     assert person.http.post("/api/generate", json={**body, "num_outputs": 1}).status_code == 202

@@ -17,6 +17,7 @@ def assert_settled(stack: Stack, person: Person, *, images: int, clones: int) ->
     rows = {row[0]: row[1:] for row in stack.rows("select resource, used, reserved from quota_usage")}
     assert rows.get("images", (0, 0)) == (images, 0)
     assert rows.get("clones", (0, 0)) == (clones, 0)
+    stack.assert_ledger_holds()
     assert len(person.gallery()) == images
     # Of two looks at the same end, the one that comes too late still has to discard what it fetched.
     wait_until(lambda: stack.rows("select count(*) from pending_objects") == [(0,)], 20)

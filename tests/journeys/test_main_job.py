@@ -48,6 +48,7 @@ def test_from_sign_up_to_deleting_an_image(stack: Stack, new_person: NewPerson, 
     assert oldest == [image["id"] for image in reversed(gallery)]
     assert person.quota()["images"] == {"used": 3, "limit": 30}
     assert person.quota()["clones"] == {"used": 1, "limit": 2}
+    stack.assert_ledger_holds()
 
     # A link opens without any header, and nothing else opens the object.
     picture = httpx.get(stack.url + gallery[0]["image_url"])

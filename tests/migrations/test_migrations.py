@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 from psycopg.errors import DivisionByZero
+from tests.factories.ledger import STRAY, UNEVEN
 from tests.factories.people import insert_common_rows, insert_rows
 
 from visiona.billing import service as billing_service
@@ -321,12 +322,6 @@ async def _go_on(url: str, superuser_url: str) -> None:
         "fallen": Use(200, 200),
         "fresh": Use(30, 30),
     }
-    uneven = """
-        select q.*, l.* from quota_usage q cross join lateral (
-          select sum(entitled), sum(reserved), sum(used), sum(amount) from quota_ledger
-          where (user_id, resource, period_start) = (q.user_id, q.resource, q.period_start)
-        ) as l (entitled, reserved, used, amount)
-        where (q.entitled, q.reserved, q.used, q.balance)
-          is distinct from (l.entitled, l.reserved, l.used, l.amount)"""
     with psycopg.connect(superuser_url) as superuser:
-        assert superuser.execute(uneven).fetchall() == []
+        for query in (UNEVEN, STRAY):
+            assert superuser.execute(query, {"user": None}).fetchall() == []
