@@ -35,7 +35,8 @@ class Server:
     base: str
     client: stripe.StripeClient = field(init=False)
     raw: httpx.Client = field(init=False)
-    misshapen: list[str] = field(default_factory=list)
+    misshapen: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._session = requests.Session()
@@ -57,13 +58,14 @@ class Server:
 
     def check_shapes(self) -> None:
         """Fail where an answer or an event since the last time had not the shape of its object."""
-        found, self.misshapen = sorted(set(self.misshapen)), []
+        found = sorted(self.misshapen - self.told)
+        self.told |= self.misshapen
         assert found == []
 
     def _look_at(self, answer: requests.Response, **_: Any) -> None:
         if answer.ok and answer.headers["content-type"] == "application/json":
             with suppress(ValueError):  # a document that a fault cut in half
-                self.misshapen.extend(complaints(answer.json()))
+                self.misshapen.update(complaints(answer.json()))
 
     def fault(self, fault: str, **parameters: Any) -> None:
         answer = self.raw.post("/_sandbox/faults", json={"fault": fault, **parameters})

@@ -36,7 +36,7 @@ def complaints(body: Any, where: str = "") -> Iterator[str]:
     else:
         yield from _object_complaints(body, cls, where)
         if kind == "event":
-            yield from complaints(body["data"]["object"], f"{where}.data.object")
+            yield from complaints(body["data"]["object"])
 
 
 def _class_for(kind: str) -> Shape | None:
@@ -60,12 +60,12 @@ def _object_complaints(obj: dict[str, Any], cls: Shape, where: str) -> Iterator[
 
 
 def _list_complaints(body: dict[str, Any], of: Shape | None, where: str) -> Iterator[str]:
-    if set(body) != {"object", "data", "has_more", "url"}:
+    if set(body) - {"total_count"} != {"object", "data", "has_more", "url"}:  # a part's list may be counted
         yield f"{where}: a list has {sorted(body)}"
         return
     for index, item in enumerate(body["data"]):
         if of is None:
-            yield from complaints(item, f"{where}[{index}]")
+            yield from complaints(item)
         else:
             yield from _value_complaints(item, of, f"{where}[{index}]")
 
@@ -99,6 +99,7 @@ def _union_complaints(value: Any, options: tuple[Shape, ...], where: str) -> Ite
         if type(None) not in options:
             yield f"{where}: is null"
         return
+    options = tuple(option for option in options if option is not type(None))
     literals = [option for option in options if typing.get_origin(option) is typing.Literal]
     if literals and isinstance(value, str):
         options = tuple(literals)  # the SDK adds `str` for what may come one day

@@ -195,6 +195,9 @@ def test_a_card_that_is_refused_is_a_card_error(sandbox: Any) -> None:
         methods.attach("pm_card_chargeDeclined", {"customer": customer.id})
     assert caught.value.code == "card_declined"
     assert caught.value.error.decline_code == "generic_decline"
+    with pytest.raises(stripe.CardError):
+        sandbox.customer(email="never@example.com", payment_method="pm_card_chargeDeclined")
+    assert sandbox.client.v1.customers.list({"email": "never@example.com"}).data == []
 
 
 def test_products_and_prices(sandbox: Any) -> None:

@@ -50,11 +50,7 @@ def create_app(config: StripeSandboxConfig) -> Litestar:
     controls = Router("/_sandbox", guards=[control.guard_key], route_handlers=control.HANDLERS)
     return Litestar(
         route_handlers=[about, api, controls, *PAGES],
-        dependencies={
-            "sandbox": Provide(lambda: sandbox, sync_to_thread=False),
-            "engine": Provide(lambda: sandbox.engine, sync_to_thread=False),
-            "store": Provide(lambda: sandbox.store, sync_to_thread=False),
-        },
+        dependencies={"sandbox": Provide(lambda: sandbox, sync_to_thread=False)},
         state=State({"sandbox": sandbox}),
         response_headers=[_MARK],
         exception_handlers={

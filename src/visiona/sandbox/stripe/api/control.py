@@ -1,6 +1,7 @@
 """`/_sandbox`: what tests tell the sandbox and ask of it. Needs the secret key; bodies are JSON."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -28,11 +29,14 @@ class ClockChange(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Payment(msgspec.Struct, forbid_unknown_fields=True):
-    """A person paying on the hosted page; `approve` answers the bank's question if there is one."""
+    """A person paying on the hosted page; `approve` answers the bank's question if there is one.
+
+    A card is good for three more years unless `exp_year` says otherwise.
+    """
 
     number: str = "4242424242424242"
     exp_month: int = 12
-    exp_year: int = 2099
+    exp_year: int | None = None
     cvc: str = "123"
     name: str = "Sandbox Person"
     email: str | None = None
@@ -133,7 +137,8 @@ async def pay(request: AnyRequest, sandbox: TheSandbox, session_id: FromPath[str
     """Pay a checkout session as a person on its page would; says what came of it."""
     body = await request.body()
     payment = _decoded(body, Payment) if body else Payment()
-    card = Card(payment.number, payment.exp_month, payment.exp_year, payment.cvc, payment.name)
+    year = payment.exp_year or datetime.fromtimestamp(sandbox.clock.now(), UTC).year + 3
+    card = Card(payment.number, payment.exp_month, year, payment.cvc, payment.name)
     checkout = sandbox.engine.checkout
     with sandbox.store.atomic():
         outcome = checkout.pay(session_id, card, payment.email)

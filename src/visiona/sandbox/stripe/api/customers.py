@@ -5,7 +5,7 @@ from typing import Any, Final
 from visiona.sandbox.stripe.engine.changes import copy_of, previous_attributes
 from visiona.sandbox.stripe.engine.credit import change_balance
 from visiona.sandbox.stripe.engine.customers import new_customer
-from visiona.sandbox.stripe.errors import invalid
+from visiona.sandbox.stripe.errors import StripeError, invalid
 from visiona.sandbox.stripe.paging import CREATED, PAGE, within
 from visiona.sandbox.stripe.params import (
     Array,
@@ -70,8 +70,7 @@ def create_customer(ctx: Context, params: Params) -> Obj:
     customer = new_customer(ctx.clock.now(test_clock), params.get("email"), params.get("name"))
     customer["test_clock"] = test_clock
     if "payment_method" in params:
-        method = ctx.engine.payment_methods.find(params["payment_method"], param="payment_method")
-        ctx.engine.payment_methods.attach(method, customer)
+        _attach(ctx, customer, params["payment_method"])
     _apply(ctx, customer, params)
     customer["balance"] = params.get("balance", 0)
     ctx.store.put(customer)
@@ -134,6 +133,17 @@ def show_payment_method(ctx: Context, _: Params) -> Obj:
     if method["customer"] != ctx.id:
         raise invalid(f"The payment method {method['id']} is not attached to the customer {ctx.id}.")
     return method
+
+
+def _attach(ctx: Context, customer: Obj, payment_method: str) -> None:
+    """Give a new customer a card; one whose card is declined does not come to be."""
+    method = ctx.engine.payment_methods.find(payment_method, param="payment_method")
+    ctx.store.put(customer)
+    try:
+        ctx.engine.payment_methods.attach(method, customer)
+    except StripeError:
+        ctx.store.delete("customer", customer["id"])
+        raise
 
 
 def _apply(ctx: Context, customer: Obj, params: Params) -> None:
