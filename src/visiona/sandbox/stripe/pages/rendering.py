@@ -36,7 +36,6 @@ def show(template: str, *, status: int = 200, leads_to: Iterable[str | None] = (
         "Content-Security-Policy": _policy(leads_to),
         "Referrer-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",
-        "X-Visiona-Sandbox": "stripe",  # the application adds it to pages, but not to refusals
     }
     return Response(html, status_code=status, media_type=MediaType.HTML, headers=headers)
 

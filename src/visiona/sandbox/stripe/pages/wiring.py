@@ -25,10 +25,8 @@ def country_for(request: AnyRequest) -> str:
 def answer_stripe_error(request: AnyRequest, error: StripeError) -> Page:
     """An unknown address, or something that can no longer be done, as a page."""
     if request.scope["path"].startswith("/p/") and error.status == 404:
-        return show(
-            "state.html.j2",
-            status=error.status,
-            merchant=None,
+        return _refusal(
+            error.status,
             title="This link has expired",
             text="Links to this page work for a short time only. Go back to the merchant and open it again.",
             testid="portal-expired",
@@ -38,9 +36,14 @@ def answer_stripe_error(request: AnyRequest, error: StripeError) -> Page:
     title, text = "This cannot be done", error.message
     if error.status == 404:
         title, text = "Nothing is here", "The address is not complete, or what it stood for is gone."
-    return show(
-        "state.html.j2", status=error.status, merchant=None, title=title, text=text, testid="page-error"
-    )
+    return _refusal(error.status, title=title, text=text, testid="page-error")
+
+
+def _refusal(status: int, **context: Any) -> Page:
+    """The application marks only the answers that its handlers give."""
+    page = show("state.html.j2", status=status, merchant=None, **context)
+    page.headers["X-Visiona-Sandbox"] = "stripe"
+    return page
 
 
 def _way_back(request: AnyRequest) -> str | None:
@@ -52,10 +55,8 @@ def _way_back(request: AnyRequest) -> str | None:
 
 def answer_http_error(_: AnyRequest, error: HTTPException) -> Page:
     """A request that no form of these pages sends."""
-    return show(
-        "state.html.j2",
-        status=error.status_code,
-        merchant=None,
+    return _refusal(
+        error.status_code,
         title="This request cannot be answered",
         text="Go back, and try again from the page itself.",
         testid="page-error",
