@@ -18,6 +18,8 @@ PART = 'Content-Disposition: form-data; name="photos"; filename="{}"\r\nContent-
         ("/api/auth/login", b'{"email": "a\xed\xa0\x80@example.com", "password": "x"}'),
         ("/api/generate", b'{"model_id": 1, "prompt": "\xff"}'),
         ("/api/models/train", b"\xff\xfe\x00"),
+        ("/api/payment/subscribe", b'{"plan": "\xff"}'),
+        ("/api/payment/portal", b"\xff"),
     ],
 )
 async def test_bodies_that_are_not_text(
@@ -65,6 +67,7 @@ async def test_uploads_with_headers_without_measure(
     [
         ("/api/generate", {"model_id": 1, "prompt": "me"}),
         ("/api/models/train", {"trigger_word": "TOK"}),
+        ("/api/payment/subscribe", {"plan": "premium"}),
     ],
 )
 @pytest.mark.parametrize("key", ["", "k" * 256])
@@ -84,3 +87,76 @@ async def test_training_texts_that_no_row_could_keep(
     answer = await stranger.post("/api/models/train", json=body, headers={"Authorization": person["token"]})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
     assert [error["field"] for error in answer.json()["errors"]] == ["parameters.autocaption_prefix"]
+
+
+@pytest.mark.parametrize(
+    "invoice", ["%00", "in_1%00", "%FF", "%F0%9F%92%A9", "in%201", "x" * 256, "x" * 5000]
+)
+async def test_invoices_that_no_row_could_be(
+    stranger: httpx.AsyncClient, person: dict[str, str], invoice: str
+) -> None:
+    headers = {"Authorization": person["token"]}
+    for path in (f"/api/payment/invoices/{invoice}", f"/api/payment/invoices/{invoice}/pdf"):
+        answer = await stranger.get(path, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    answer = await stranger.get(f"/api/payment/invoices?cursor={invoice}", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"plan": 1},
+        {"plan": "x" * 41},
+        {"plan": "premium", "interval": "week"},
+        {"plan": "premium", "price": "0.01"},
+        {"plan": "premium", "trial_days": 365},
+        [],
+        None,
+    ],
+)
+async def test_wishes_to_subscribe_that_cannot_be_meant(
+    stranger: httpx.AsyncClient, person: dict[str, str], body: Any
+) -> None:
+    """What a plan costs and how it begins is not the client's to say."""
+    answer = await stranger.post(
+        "/api/payment/subscribe", json=body, headers={"Authorization": person["token"]}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+
+
+@pytest.mark.parametrize("plan", ["free", "gold", "", "Premium", "premium\x00", "../premium"])
+async def test_plans_that_are_not_for_sale(
+    stranger: httpx.AsyncClient, person: dict[str, str], plan: str
+) -> None:
+    answer = await stranger.post(
+        "/api/payment/subscribe", json={"plan": plan}, headers={"Authorization": person["token"]}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_plan")
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        None,
+        b"",
+        b"t=1,v1=ab",
+        b"t=,v1=",
+        b"t=" + b"9" * 400 + b",v1=x",
+        b"t=1;v1",
+        b"\xff",
+        b"v1=" + b"a" * 64,
+    ],
+)
+async def test_payment_webhooks_that_nobody_signed(
+    stranger: httpx.AsyncClient, signature: bytes | None
+) -> None:
+    headers = [] if signature is None else [(b"Stripe-Signature", signature)]
+    answer = await stranger.post("/api/payment/webhook", content=b"{}", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (401, "invalid_signature")
+
+
+async def test_a_payment_webhook_without_measure(stranger: httpx.AsyncClient) -> None:
+    answer = await stranger.post("/api/payment/webhook", content=b"x" * (2 * 1024 * 1024))
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")

@@ -21,9 +21,10 @@ from visiona.ports.payments import Interval, InvoiceStatus
 
 AnyRequest = Request[Any, Any, Any]
 
-InvoiceId = Annotated[str, PathParameter(max_length=255)]
+_INVOICE_ID = "^[!-~]{1,255}$"
+InvoiceId = Annotated[str, PathParameter(pattern=_INVOICE_ID)]
 InvoiceCursor = Annotated[
-    str | None, QueryParameter(max_length=255, description="`next_cursor` of the page before.")
+    str | None, QueryParameter(pattern=_INVOICE_ID, description="`next_cursor` of the page before.")
 ]
 
 
