@@ -78,6 +78,7 @@ from visiona.payments import jobs as payment_jobs
 from visiona.payments.model import Mode
 from visiona.payments.service import PaymentService, PaymentSettings
 from visiona.photos.service import PhotoService
+from visiona.ports.errors import ProviderError
 from visiona.settings import REPLICATE_WEBHOOK_PATH, Settings, SettingsError
 
 logger = logging.getLogger(__name__)
@@ -325,7 +326,7 @@ async def _stock_sandbox(payments: PaymentService) -> None:
     """The sandbox begins without prices. In production `visiona billing sync` brings them."""
     for delay_s in (0.0, 0.5, 1.0, 2.0, 4.0, 8.0):
         await asyncio.sleep(delay_s)
-        with contextlib.suppress(Unavailable):
+        with contextlib.suppress(ProviderError):
             await payments.publish(None, change=True)
             return
     logger.warning("the payment sandbox does not answer: nothing can be bought")

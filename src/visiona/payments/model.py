@@ -222,6 +222,10 @@ def plan_of(price: PriceReport, catalogue: Catalogue) -> Plan | None:
 # On record
 
 
+def is_live(status: SubscriptionStatus) -> bool:
+    return status not in ENDED and status is not SubscriptionStatus.INCOMPLETE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
     """The mirror of one subscription. `plan` is None where its price belongs to no plan of ours."""
@@ -246,7 +250,7 @@ class Subscription:
     @property
     def live(self) -> bool:
         """Whether it still binds: a person with one cannot buy another."""
-        return self.status not in ENDED and self.status is not SubscriptionStatus.INCOMPLETE
+        return is_live(self.status)
 
     @property
     def changeable(self) -> bool:

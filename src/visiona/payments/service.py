@@ -164,6 +164,7 @@ class PaymentService:
             if elsewhere:
                 await _ask_for_sync(connection, actor.user_id)
         if elsewhere:
+            logger.error("user %s is a customer in the mode %s", actor.user_id, customer.mode)
             raise model.payments_unavailable()
         if customer.customer_id is not None:
             return customer.customer_id
@@ -249,6 +250,7 @@ class PaymentService:
             cancel_url=f"{self._settings.origin}/pricing?checkout=left",
             expires_at=intent.expires_at,
         )
+        await self._refuse_a_second_subscription(actor, customer_id)
         try:
             checkout = await self._payments.open_checkout(order)
         except (OutcomeUnknown, ProviderRejected, ProviderNotFound):
@@ -261,6 +263,14 @@ class PaymentService:
         if not ours or checkout.url is None:
             raise model.payments_unavailable()
         return checkout.url
+
+    async def _refuse_a_second_subscription(self, actor: UserActor, customer_id: str) -> None:
+        """Our record may be behind. Raises `Conflict` (`payment_in_progress`)."""
+        if not _subscribed(await self._payments.report(customer_id)):
+            return
+        async with self._database.transaction(actor) as connection:
+            await _ask_for_sync(connection, actor.user_id)
+        raise model.payment_in_progress()
 
     async def _close(self, actor: UserActor, intent: Intent, checkout: Checkout) -> None:
         """Raises `Conflict` (`payment_in_progress`) where it turns out to have been paid."""
@@ -348,6 +358,9 @@ class PaymentService:
                 customer = await store.customer(connection, user_id)
             if customer is None or customer.customer_id is None:
                 return
+            if customer.mode == "live" and self._settings.mode != "live":
+                logger.error("user %s pays real money: this is not the key to look after it", user_id)
+                return
             try:
                 report = await self._report(customer.customer_id, customer.mode)
                 if await self._record(customer, report):
@@ -420,12 +433,13 @@ class PaymentService:
         """Whoever has a subscription has no use for a checkout that is still open; nobody for an old one."""
         async with self._database.transaction(UserActor(user_id)) as connection:
             intent = await store.open_intent(connection, user_id)
-        subscribed = any(model.subscription_of(one, self._catalogue).live for one in report.subscriptions)
-        if intent is None or not (subscribed or intent.expires_at <= self._clock.now()):
+        if intent is None or not (_subscribed(report) or intent.expires_at <= self._clock.now()):
             return
         state = CheckoutState.FAILED
         if intent.session_id is not None:
-            checkout = await self._payments.close_checkout(intent.session_id)
+            checkout = await self._payments.get_checkout(intent.session_id)
+            if checkout.status == "open":
+                checkout = await self._payments.close_checkout(intent.session_id)
             state = CheckoutState.COMPLETE if checkout.status == "complete" else CheckoutState.EXPIRED
         async with self._database.transaction(SystemActor("payments")) as connection:
             await store.close_intent(connection, intent.id, state)
@@ -450,14 +464,11 @@ class PaymentService:
     async def publish(self, webhook_url: str | None, *, change: bool) -> list[PublishedThing]:
         """Bring plans, portal and webhook to the payment service, or only say what differs.
 
-        Raises `NotFound` (`billing_off`) or `Unavailable`.
+        Raises `NotFound` (`billing_off`) or `ProviderError`, whose reason tells an operator more.
         """
         if not self.enabled:
             raise model.billing_off()
-        try:
-            return await self._payments.publish(self._offers(), webhook_url=webhook_url, change=change)
-        except ProviderError as error:
-            raise _unavailable(error) from error
+        return await self._payments.publish(self._offers(), webhook_url=webhook_url, change=change)
 
     def _offers(self) -> list[Offer]:
         offers: list[Offer] = []
@@ -489,6 +500,10 @@ async def _record_payments(connection: Connection, user_id: int, report: Custome
         if state is not None:
             details = {"charge": charge.id, "status": state.value}
             await audit.record(connection, user_id, Action.PAYMENT_RECORDED, details)
+
+
+def _subscribed(report: CustomerReport) -> bool:
+    return any(model.is_live(one.status) for one in report.subscriptions)
 
 
 async def _ask_for_sync(connection: Connection, user_id: int) -> None:

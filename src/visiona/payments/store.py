@@ -88,14 +88,15 @@ async def take_due(
 ) -> list[int]:
     """Customers whose turn it is; each is due again after a while, should this time fail.
 
-    Also those whose checkout was opened after the last reading, and not just now; and those who are
-    customers elsewhere.
+    Also those whose checkout was opened after the last reading, and not just now; and those who paid
+    with play money elsewhere.
     """
     cursor = await connection.execute(
         """update payment_customers set due_at = %(now)s::timestamptz + %(again)s
            where user_id in (
              select p.user_id from payment_customers p
-             where p.customer_id is not null and (p.due_at <= %(now)s or p.mode <> %(mode)s or exists (
+             where p.customer_id is not null and (
+               p.due_at <= %(now)s or p.mode not in (%(mode)s, 'live') or exists (
                select from checkouts c where c.user_id = p.user_id and c.state = 'open'
                  and c.created_at > coalesce(p.synced_at, '-infinity')
                  and c.created_at < %(now)s::timestamptz - %(again)s))

@@ -39,7 +39,10 @@ from visiona.ports.payments import (
 T = TypeVar("T")
 
 _LIVE = frozenset({SubscriptionStatus.TRIALING, SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_DUE})
-_MONEY_IS_OURS = frozenset({"won", "warning_closed", "prevented"})
+# In an inquiry (warning_…) nothing has been taken yet.
+_MONEY_IS_OURS = frozenset(
+    {"won", "prevented", "warning_needs_response", "warning_under_review", "warning_closed"}
+)
 _CHARGE_STATES: dict[str, Literal["succeeded", "pending", "failed"]] = {
     "succeeded": "succeeded",
     "failed": "failed",

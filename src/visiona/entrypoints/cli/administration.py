@@ -15,6 +15,7 @@ from visiona.db.jobs import RetryLater
 from visiona.entrypoints.cli.errors import CommandFailed
 from visiona.entrypoints.cli.supervisor import provided
 from visiona.payments.model import Invoice, Overview
+from visiona.ports.errors import ProviderError
 from visiona.ports.payments import PublishedThing
 from visiona.settings import STRIPE_WEBHOOK_PATH, Settings, SettingsError, read_settings
 
@@ -142,4 +143,6 @@ def _with_app(use: Callable[[App], Awaitable[T]], *, pays: bool = False) -> T:
         except VisionaError as error:
             raise CommandFailed(error.detail) from error
         except RetryLater as error:
-            raise CommandFailed(f"It cannot be done now: {error}") from error
+            raise CommandFailed(f"It cannot be done now: {error}.") from error
+        except ProviderError as error:
+            raise CommandFailed(f"The payment service refuses or does not answer: {error}.") from error

@@ -114,7 +114,7 @@ def _stripe_sandbox(settings: Settings, port: int) -> object:
         public_url=f"http://127.0.0.1:{port}",
         secret_key=settings.stripe_api_key or "",
         webhook_url=settings.local_url + STRIPE_WEBHOOK_PATH,
-        webhook_secret=settings.stripe_webhook_secret[0],
+        webhook_secret=next(iter(settings.stripe_webhook_secret), ""),
         environment=settings.environment,
     )
     return create_app(config)
