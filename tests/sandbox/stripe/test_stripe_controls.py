@@ -81,7 +81,8 @@ def test_disputes_are_opened_and_closed(sandbox: Any, end: str) -> None:
     assert ("charge.dispute.funds_reinstated" in told) == (end == "won")
     moved = sandbox.client.v1.balance_transactions.list({"source": dispute["id"]}).data
     assert sum(one.amount for one in moved) == (0 if end == "won" else -900)
-    assert sandbox.client.v1.balance_transactions.retrieve(moved[0].id).source == dispute["id"]
+    one = sandbox.client.v1.balance_transactions.retrieve(moved[0].id, {"expand": ["source"]})
+    assert one.source.object == "dispute"
 
 
 def test_an_early_fraud_warning_is_an_event(sandbox: Any) -> None:

@@ -76,6 +76,7 @@ def test_events_of_more_than_30_days_are_gone(run_stripe: Any, tmp_path: Any) ->
         assert server.client.v1.events.retrieve(event.id).id == event.id
         server.advance(120)
         assert server.client.v1.events.list().data == []
+        assert "event" not in server.state()["counts"]
         with pytest.raises(stripe.InvalidRequestError):
             server.client.v1.events.retrieve(event.id)
 

@@ -125,7 +125,17 @@ def test_faults_are_used_up_in_order(sandbox: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "wish", [b"{", b'{"fault": "earthquake"}', b'{"fault": "slow", "speed": 1}', b"[1]", b'{"times": 1}']
+    "wish",
+    [
+        b"{",
+        b'{"fault": "earthquake"}',
+        b'{"fault": "slow", "speed": 1}',
+        b"[1]",
+        b'{"times": 1}',
+        b'{"fault": "slow", "times": 0}',
+        b'{"fault": "slow", "seconds": -1}',
+        b'{"fault": "server_error", "status": 200}',
+    ],
 )
 def test_a_fault_that_nobody_knows_is_refused(sandbox: Any, wish: bytes) -> None:
     answer = sandbox.raw.post("/_sandbox/faults", content=wish)

@@ -236,6 +236,17 @@ def test_a_moved_clock_does_not_make_signatures_stale(hooked: Any, receiver: Any
     assert event.created > time.time() + 6 * 24 * 3600
 
 
+def test_an_event_on_its_way_survives_a_leap_of_time(hooked: Any, receiver: Any) -> None:
+    hooked.fault("delay_webhooks", seconds=0.5)
+    customer = hooked.customer()
+    hooked.advance(60 * 24 * 3600)
+    (got,) = receiver.wait(1)
+    assert got.json["data"]["object"]["id"] == customer.id
+    hooked.settle()
+    hooked.advance(1)
+    assert hooked.events() == []
+
+
 def test_a_rolled_secret_signs_beside_the_old_one_for_a_while(hooked: Any, receiver: Any) -> None:
     hooked.control("webhooks/secret", secret="whsec_next", keep_old_s=3600)
     hooked.customer()

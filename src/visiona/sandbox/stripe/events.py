@@ -7,7 +7,7 @@ from visiona.sandbox.stripe.clock import Clock
 from visiona.sandbox.stripe.config import API_VERSION
 from visiona.sandbox.stripe.ids import new_id
 from visiona.sandbox.stripe.store import Obj, Store
-from visiona.sandbox.stripe.webhooks import WebhookSender
+from visiona.sandbox.stripe.webhooks import WebhookSender, is_pending
 from visiona.sandbox.stripe.wire import shown
 
 Emit = Callable[[str, Obj, Obj | None], None]
@@ -52,9 +52,10 @@ class EventLog:
         self._request = {"id": request_id, "idempotency_key": idempotency_key}
 
     def forget_old(self) -> None:
+        """What is still on its way to an endpoint stays until it is there or given up."""
         oldest = self._clock.now() - KEPT_SECONDS
         for event in self._store.all("event"):
-            if event["_at"] < oldest:
+            if event["_at"] < oldest and not is_pending(event):
                 self._store.delete("event", event["id"])
 
     def _test_clock_of(self, obj: Obj) -> str | None:

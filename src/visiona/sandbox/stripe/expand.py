@@ -13,6 +13,7 @@ from visiona.sandbox.stripe.store import Obj, Store
 _MAX_DEPTH: Final = 4
 
 _KINDS: Final[Mapping[str, str]] = {
+    "application": "application",
     "balance_transaction": "balance_transaction",
     "charge": "charge",
     "configuration": "billing_portal.configuration",
@@ -20,23 +21,33 @@ _KINDS: Final[Mapping[str, str]] = {
     "customer": "customer",
     "default_payment_method": "payment_method",
     "default_price": "price",
+    "default_source": "source",
     "failure_balance_transaction": "balance_transaction",
     "invoice": "invoice",
     "latest_charge": "charge",
     "latest_invoice": "invoice",
+    "latest_revision": "invoice",
+    "on_behalf_of": "account",
     "payment_intent": "payment_intent",
+    "payment_link": "payment_link",
     "payment_method": "payment_method",
     "pending_setup_intent": "setup_intent",
     "price": "price",
     "product": "product",
     "promotion_code": "promotion_code",
     "refund": "refund",
+    "review": "review",
     "schedule": "subscription_schedule",
     "setup_intent": "setup_intent",
+    "source": "charge",
     "subscription": "subscription",
+    "tax_code": "tax_code",
     "test_clock": "test_helpers.test_clock",
 }
-"""The kind of object that a field with this name holds the id of."""
+"""The kind of object that a field with this name holds the id of; some kinds the sandbox never has."""
+
+_SOURCES: Final = ("charge", "refund", "dispute")
+"""What moves the merchant's balance: `source` of a balance transaction is one of these."""
 
 
 def _list_of(data: list[Obj], url: str) -> Obj:
@@ -108,7 +119,9 @@ def _value(store: Store, obj: Obj, name: str, path: str) -> Any:
     else:
         raise _refused(path)
     if isinstance(value, str) and name in _KINDS:
-        return store.find(_KINDS[name], value) or value
+        kinds = _SOURCES if name == "source" else (_KINDS[name],)
+        found = (store.find(kind, value) for kind in kinds)
+        return next((one for one in found if one is not None), value)
     return value
 
 

@@ -33,7 +33,7 @@ Faults of webhooks strike the next deliveries, or with `events` (globs) only tho
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from typing import Final, Literal, cast, get_args
+from typing import Annotated, Final, Literal, cast, get_args
 
 import msgspec
 
@@ -57,6 +57,10 @@ WebhookFault = Literal[
     "stale_webhooks",
 ]
 
+_Count = Annotated[int, msgspec.Meta(ge=1)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0)]
+_Status = Annotated[int, msgspec.Meta(ge=400, le=599)]
+
 _ANSWERS: Final = cast("tuple[str, ...]", get_args(AnswerFault))
 
 
@@ -64,17 +68,17 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """One thing to go wrong; the module's docstring says which parameters mean what."""
 
     fault: AnswerFault | WebhookFault
-    times: int | None = 1
-    skip: int = 0
+    times: _Count | None = 1
+    skip: Annotated[int, msgspec.Meta(ge=0)] = 0
     method: str | None = None
     path: str = "/v1/*"
-    seconds: float | None = None
+    seconds: _Seconds | None = None
     when: Literal["before", "after"] = "before"
-    status: int | None = None
+    status: _Status | None = None
     stored: bool = False
     drop: bool = False
     events: list[str] | None = None
-    copies: int = 1
+    copies: _Count = 1
 
     def fits_request(self, method: str, path: str) -> bool:
         return self.fault in _ANSWERS and self.method in {None, "*", method} and fnmatchcase(path, self.path)

@@ -129,6 +129,7 @@ async def change_clock(request: AnyRequest, sandbox: TheSandbox) -> dict[str, An
         raise invalid("Time does not run backwards.", param="advance_s")
     sandbox.clock.advance(change.advance_s)
     sandbox.run_due()
+    sandbox.forget_old()
     return {"now": sandbox.clock.now(), "offset_s": sandbox.clock.offset}
 
 
