@@ -184,6 +184,13 @@ class Merchant:
     def send(self, path: str, **fields: str) -> httpx.Response:
         return self.http.post(path, data=fields)
 
+    def refused(self, answer: httpx.Response) -> Document:
+        """The page that a refused form leads to."""
+        address, _, query = answer.headers["location"].partition("?")
+        assert (answer.status_code, address[:1]) == (303, "/"), answer.text
+        assert query.startswith("attempt=")
+        return self.see(answer.headers["location"])
+
     def pay(self, path: str, number: str = "4242 4242 4242 4242", **changes: str) -> httpx.Response:
         """Fill a card form in and send it."""
         typed = {"number": number, "expiry": "12 / 34", "cvc": "123", "name": "Ada Example", "country": "US"}

@@ -1,55 +1,49 @@
 """The checkout page: a card form beside a summary, and the bank's question where a card asks for one."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
-
 from litestar import get, post
-from litestar.enums import RequestEncodingType
-from litestar.params import Body, FromPath, FromQuery
+from litestar.params import FromPath
 from litestar.response import Redirect
 
 from visiona.sandbox.stripe.engine.outcomes import ChallengeRequired, Declined, Paid
 from visiona.sandbox.stripe.engine.views import CheckoutView
-from visiona.sandbox.stripe.pages.cards import CardForm, Mistakes, mistakes_of, read_card, sample_form
+from visiona.sandbox.stripe.pages.cards import CardForm, Mistakes, read_card
 from visiona.sandbox.stripe.pages.rendering import Page, see_other, show
-from visiona.sandbox.stripe.pages.wiring import AnyRequest, CardBody, country_for
+from visiona.sandbox.stripe.pages.wiring import AnyRequest, CardBody, ChallengeBody, try_again, typed_so_far
 from visiona.sandbox.stripe.service import TheSandbox
 
 
-@dataclass(slots=True)
-class ChallengeForm:
-    """What the bank's page sends; anything but `complete` is a no."""
-
-    answer: Literal["complete", "fail"]
-
-
-ChallengeBody = Annotated[ChallengeForm, Body(media_type=RequestEncodingType.URL_ENCODED)]
-
-
 @get("/c/pay/{session_id:str}", sync_to_thread=False)
-def show_checkout(
-    sandbox: TheSandbox, request: AnyRequest, session_id: FromPath[str], card: FromQuery[str] = ""
-) -> Page:
-    """`card` names a test card to type in."""
+def show_checkout(sandbox: TheSandbox, request: AnyRequest, session_id: FromPath[str]) -> Page:
     view = sandbox.engine.checkout.view(session_id)
     if view.status != "open":
         return _closed(view)
-    return _form(view, sample_form(card, country_for(request)), None)
+    attempt = typed_so_far(request)
+    return show(
+        "checkout.html.j2",
+        leads_to=[view.success_url],
+        merchant=view.merchant,
+        view=view,
+        here=_address(view),
+        form=attempt.form,
+        mistakes=attempt.mistakes,
+    )
 
 
 @post("/c/pay/{session_id:str}", status_code=303, sync_to_thread=False)
-def pay_checkout(sandbox: TheSandbox, session_id: FromPath[str], data: CardBody) -> Page | Redirect:
+def pay_checkout(
+    sandbox: TheSandbox, request: AnyRequest, session_id: FromPath[str], data: CardBody
+) -> Redirect:
     view = sandbox.engine.checkout.view(session_id)
     if view.status == "complete":  # the form was sent twice
         return see_other(_after(view))
     if view.status == "expired":
-        return _closed(view)
+        return see_other(_address(view))
     card = read_card(data, needs_email=view.email is None)
     if isinstance(card, Mistakes):
-        return _form(view, data, card, 422)
+        return try_again(request, _address(view), card, data)
     with sandbox.store.atomic():
         outcome = sandbox.engine.checkout.pay(session_id, card, data.email.strip() or None)
-    return _answer(view, outcome, data)
+    return _follow(request, view, outcome, data)
 
 
 @get("/c/pay/{session_id:str}/challenge", sync_to_thread=False)
@@ -69,7 +63,7 @@ def show_checkout_challenge(sandbox: TheSandbox, session_id: FromPath[str]) -> P
 @post("/c/pay/{session_id:str}/challenge", status_code=303, sync_to_thread=False)
 def answer_checkout_challenge(
     sandbox: TheSandbox, request: AnyRequest, session_id: FromPath[str], data: ChallengeBody
-) -> Page | Redirect:
+) -> Redirect:
     view = sandbox.engine.checkout.view(session_id)
     if view.status == "complete":
         return see_other(_after(view))
@@ -77,33 +71,22 @@ def answer_checkout_challenge(
         return see_other(_address(view))
     with sandbox.store.atomic():
         outcome = sandbox.engine.checkout.answer_challenge(session_id, approve=data.answer == "complete")
-    return _answer(view, outcome, CardForm(country=country_for(request)))
+    return _follow(request, view, outcome)
 
 
-def _answer(
-    view: CheckoutView, outcome: Paid | Declined | ChallengeRequired, typed: CardForm
-) -> Page | Redirect:
+def _follow(
+    request: AnyRequest,
+    view: CheckoutView,
+    outcome: Paid | Declined | ChallengeRequired,
+    typed: CardForm | None = None,
+) -> Redirect:
     match outcome:
         case Paid(redirect_url):
             return see_other(redirect_url or _address(view))
         case ChallengeRequired():
             return see_other(f"{_address(view)}/challenge")
         case Declined():
-            typed.cvc = ""
-            return _form(view, typed, mistakes_of(outcome), 402)
-
-
-def _form(view: CheckoutView, form: CardForm, mistakes: Mistakes | None, status: int = 200) -> Page:
-    return show(
-        "checkout.html.j2",
-        status=status,
-        leads_to=[view.success_url],
-        merchant=view.merchant,
-        view=view,
-        here=_address(view),
-        form=form,
-        mistakes=mistakes,
-    )
+            return try_again(request, _address(view), outcome, typed)
 
 
 def _closed(view: CheckoutView) -> Page:

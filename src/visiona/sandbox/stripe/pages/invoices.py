@@ -1,26 +1,30 @@
 """The invoice behind its link: anybody who has the link sees it, pays it, and takes it along as a PDF."""
 
 from litestar import Response, get, post
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath
 from litestar.response import Redirect
 
 from visiona.sandbox.stripe.engine.outcomes import ChallengeRequired, Declined, Paid
 from visiona.sandbox.stripe.engine.views import HostedInvoiceView
-from visiona.sandbox.stripe.pages.cards import CardForm, Mistakes, mistakes_of, read_card, sample_form
-from visiona.sandbox.stripe.pages.checkout import ChallengeBody
+from visiona.sandbox.stripe.pages.cards import CardForm, Mistakes, read_card
 from visiona.sandbox.stripe.pages.pdf import invoice_pdf
 from visiona.sandbox.stripe.pages.rendering import Page, see_other, show
-from visiona.sandbox.stripe.pages.wiring import AnyRequest, CardBody, country_for
+from visiona.sandbox.stripe.pages.wiring import AnyRequest, CardBody, ChallengeBody, try_again, typed_so_far
 from visiona.sandbox.stripe.service import TheSandbox
 
 
 @get("/i/{invoice_id:str}", sync_to_thread=False)
-def show_invoice(
-    sandbox: TheSandbox, request: AnyRequest, invoice_id: FromPath[str], card: FromQuery[str] = ""
-) -> Page:
-    """`card` names a test card to type in."""
+def show_invoice(sandbox: TheSandbox, request: AnyRequest, invoice_id: FromPath[str]) -> Page:
     view = sandbox.engine.hosted_invoices.view(invoice_id)
-    return _page(view, sample_form(card, country_for(request)), None)
+    attempt = typed_so_far(request)
+    return show(
+        "invoice.html.j2",
+        merchant=view.merchant,
+        view=view,
+        here=_address(view),
+        form=attempt.form,
+        mistakes=attempt.mistakes,
+    )
 
 
 @get("/i/{invoice_id:str}/pdf", sync_to_thread=False)
@@ -35,28 +39,28 @@ def download_invoice(sandbox: TheSandbox, invoice_id: FromPath[str]) -> Response
 
 
 @post("/i/{invoice_id:str}/pay", status_code=303, sync_to_thread=False)
-def pay_with_saved_card(
-    sandbox: TheSandbox, request: AnyRequest, invoice_id: FromPath[str]
-) -> Page | Redirect:
+def pay_with_saved_card(sandbox: TheSandbox, request: AnyRequest, invoice_id: FromPath[str]) -> Redirect:
     view = sandbox.engine.hosted_invoices.view(invoice_id)
     if view.status == "paid":  # the form was sent twice
         return see_other(_address(view))
     with sandbox.store.atomic():
         outcome = sandbox.engine.hosted_invoices.pay(invoice_id)
-    return _answer(view, outcome, CardForm(country=country_for(request)))
+    return _follow(request, view, outcome)
 
 
 @post("/i/{invoice_id:str}", status_code=303, sync_to_thread=False)
-def pay_with_new_card(sandbox: TheSandbox, invoice_id: FromPath[str], data: CardBody) -> Page | Redirect:
+def pay_with_new_card(
+    sandbox: TheSandbox, request: AnyRequest, invoice_id: FromPath[str], data: CardBody
+) -> Redirect:
     view = sandbox.engine.hosted_invoices.view(invoice_id)
     if view.status == "paid":
         return see_other(_address(view))
     card = read_card(data)
     if isinstance(card, Mistakes):
-        return _page(view, data, card, 422)
+        return try_again(request, _address(view), card, data)
     with sandbox.store.atomic():
         outcome = sandbox.engine.hosted_invoices.pay(invoice_id, card)
-    return _answer(view, outcome, data)
+    return _follow(request, view, outcome, data)
 
 
 @get("/i/{invoice_id:str}/challenge", sync_to_thread=False)
@@ -72,7 +76,7 @@ def show_invoice_challenge(sandbox: TheSandbox, invoice_id: FromPath[str]) -> Pa
 @post("/i/{invoice_id:str}/challenge", status_code=303, sync_to_thread=False)
 def answer_invoice_challenge(
     sandbox: TheSandbox, request: AnyRequest, invoice_id: FromPath[str], data: ChallengeBody
-) -> Page | Redirect:
+) -> Redirect:
     view = sandbox.engine.hosted_invoices.view(invoice_id)
     if not view.challenge:
         return see_other(_address(view))
@@ -80,32 +84,22 @@ def answer_invoice_challenge(
         outcome = sandbox.engine.hosted_invoices.answer_challenge(
             invoice_id, approve=data.answer == "complete"
         )
-    return _answer(view, outcome, CardForm(country=country_for(request)))
+    return _follow(request, view, outcome)
 
 
-def _answer(
-    view: HostedInvoiceView, outcome: Paid | Declined | ChallengeRequired, typed: CardForm
-) -> Page | Redirect:
+def _follow(
+    request: AnyRequest,
+    view: HostedInvoiceView,
+    outcome: Paid | Declined | ChallengeRequired,
+    typed: CardForm | None = None,
+) -> Redirect:
     match outcome:
         case Paid():
             return see_other(_address(view))
         case ChallengeRequired():
             return see_other(f"{_address(view)}/challenge")
         case Declined():
-            typed.cvc = ""
-            return _page(view, typed, mistakes_of(outcome), 402)
-
-
-def _page(view: HostedInvoiceView, form: CardForm, mistakes: Mistakes | None, status: int = 200) -> Page:
-    return show(
-        "invoice.html.j2",
-        status=status,
-        merchant=view.merchant,
-        view=view,
-        here=_address(view),
-        form=form,
-        mistakes=mistakes,
-    )
+            return try_again(request, _address(view), outcome, typed)
 
 
 def _address(view: HostedInvoiceView) -> str:

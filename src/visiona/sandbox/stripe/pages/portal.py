@@ -9,10 +9,9 @@ from litestar.response import Redirect
 from visiona.sandbox.stripe.engine.outcomes import Applied, ChallengeRequired, Declined, Paid, Scheduled
 from visiona.sandbox.stripe.engine.views import PortalView
 from visiona.sandbox.stripe.errors import invalid
-from visiona.sandbox.stripe.pages.cards import CardForm, Mistakes, mistakes_of, read_card, sample_form
-from visiona.sandbox.stripe.pages.checkout import ChallengeBody
+from visiona.sandbox.stripe.pages.cards import Mistakes, read_card
 from visiona.sandbox.stripe.pages.rendering import Page, see_other, show
-from visiona.sandbox.stripe.pages.wiring import AnyRequest, CardBody, country_for
+from visiona.sandbox.stripe.pages.wiring import AnyRequest, CardBody, ChallengeBody, try_again, typed_so_far
 from visiona.sandbox.stripe.service import Sandbox, TheSandbox
 from visiona.sandbox.stripe.store import Store
 
@@ -45,27 +44,31 @@ def show_portal(
     view = sandbox.engine.portal.view(session_id)
     flow = view.flow
     if flow is None or flow.type not in _TASKS or (flow.completed and not flow.redirect_url):
-        return _overview(view, sandbox.store, done=done)
+        return _page(request, view, "portal.html.j2", done=_DONE.get(done), names=_names(view, sandbox.store))
     if flow.completed:
         return _flow_completed(view)
     match flow.type:
         case "subscription_update":
-            return _plans(view, sandbox.store)
+            return _page(request, view, "portal_plans.html.j2", names=_names(view, sandbox.store))
         case "subscription_update_confirm" if flow.price_id:
-            return _confirm_change(sandbox, view, flow.price_id)
+            return _confirm_change(sandbox, request, view, flow.price_id)
         case "subscription_cancel":
-            return _confirm_cancel(view)
+            return _confirm_cancel(request, view)
         case _:
-            return _card_form(view, CardForm(country=country_for(request)), None)
+            return _card_form(request, view)
 
 
 @get("/p/session/{session_id:str}/change/{price_id:str}", sync_to_thread=False)
-def show_change(sandbox: TheSandbox, session_id: FromPath[str], price_id: FromPath[str]) -> Page:
-    return _confirm_change(sandbox, sandbox.engine.portal.view(session_id), price_id)
+def show_change(
+    sandbox: TheSandbox, request: AnyRequest, session_id: FromPath[str], price_id: FromPath[str]
+) -> Page:
+    return _confirm_change(sandbox, request, sandbox.engine.portal.view(session_id), price_id)
 
 
 @post("/p/session/{session_id:str}/change/{price_id:str}", status_code=303, sync_to_thread=False)
-def change_plan(sandbox: TheSandbox, session_id: FromPath[str], price_id: FromPath[str]) -> Page | Redirect:
+def change_plan(
+    sandbox: TheSandbox, request: AnyRequest, session_id: FromPath[str], price_id: FromPath[str]
+) -> Redirect:
     view = sandbox.engine.portal.view(session_id)
     subscription = view.subscription
     if subscription is not None and price_id == subscription.price.id and subscription.scheduled is None:
@@ -75,14 +78,14 @@ def change_plan(sandbox: TheSandbox, session_id: FromPath[str], price_id: FromPa
     with sandbox.store.atomic():
         outcome = sandbox.engine.portal.change_price(session_id, price_id)
     if isinstance(outcome, Declined):
-        return _confirm_change(sandbox, view, price_id, declined=outcome)
+        return try_again(request, f"{_address(view)}/change/{price_id}", outcome)
     done = "scheduled" if isinstance(outcome, Scheduled) else "changed"
     return _follow(sandbox, session_id, outcome, done)
 
 
 @get("/p/session/{session_id:str}/cancel", sync_to_thread=False)
-def show_cancel(sandbox: TheSandbox, session_id: FromPath[str]) -> Page:
-    return _confirm_cancel(sandbox.engine.portal.view(session_id))
+def show_cancel(sandbox: TheSandbox, request: AnyRequest, session_id: FromPath[str]) -> Page:
+    return _confirm_cancel(request, sandbox.engine.portal.view(session_id))
 
 
 @post("/p/session/{session_id:str}/cancel", status_code=303, sync_to_thread=False)
@@ -116,37 +119,37 @@ def undo_scheduled_change(sandbox: TheSandbox, session_id: FromPath[str]) -> Red
 
 
 @get("/p/session/{session_id:str}/card", sync_to_thread=False)
-def show_card(
-    sandbox: TheSandbox, request: AnyRequest, session_id: FromPath[str], card: FromQuery[str] = ""
-) -> Page:
-    """`card` names a test card to type in."""
-    view = sandbox.engine.portal.view(session_id)
-    return _card_form(view, sample_form(card, country_for(request)), None)
+def show_card(sandbox: TheSandbox, request: AnyRequest, session_id: FromPath[str]) -> Page:
+    return _card_form(request, sandbox.engine.portal.view(session_id))
 
 
 @post("/p/session/{session_id:str}/card", status_code=303, sync_to_thread=False)
-def save_card(sandbox: TheSandbox, session_id: FromPath[str], data: CardBody) -> Page | Redirect:
+def save_card(
+    sandbox: TheSandbox, request: AnyRequest, session_id: FromPath[str], data: CardBody
+) -> Redirect:
     view = sandbox.engine.portal.view(session_id)
+    form = f"{_address(view)}/card"
     card = read_card(data)
     if isinstance(card, Mistakes):
-        return _card_form(view, data, card, 422)
+        return try_again(request, form, card, data)
     with sandbox.store.atomic():
         outcome = sandbox.engine.portal.set_card(session_id, card)
     if isinstance(outcome, Declined):
-        data.cvc = ""
-        return _card_form(view, data, mistakes_of(outcome), 402)
+        return try_again(request, form, outcome, data)
     return _follow(sandbox, session_id, outcome, "card")
 
 
 @post("/p/session/{session_id:str}/invoices/{invoice_id:str}/pay", status_code=303, sync_to_thread=False)
-def pay_invoice(sandbox: TheSandbox, session_id: FromPath[str], invoice_id: FromPath[str]) -> Page | Redirect:
+def pay_invoice(
+    sandbox: TheSandbox, request: AnyRequest, session_id: FromPath[str], invoice_id: FromPath[str]
+) -> Redirect:
     view = sandbox.engine.portal.view(session_id)
     if any(invoice.id == invoice_id and invoice.status == "paid" for invoice in view.invoices):
         return _onwards(sandbox, session_id, "paid")
     with sandbox.store.atomic():
         outcome = sandbox.engine.portal.pay_invoice(session_id, invoice_id)
     if isinstance(outcome, Declined):
-        return _overview(sandbox.engine.portal.view(session_id), sandbox.store, declined=outcome)
+        return try_again(request, _address(view), outcome)
     return _follow(sandbox, session_id, outcome, "paid")
 
 
@@ -162,15 +165,15 @@ def show_portal_challenge(sandbox: TheSandbox, session_id: FromPath[str]) -> Pag
 
 @post("/p/session/{session_id:str}/challenge", status_code=303, sync_to_thread=False)
 def answer_portal_challenge(
-    sandbox: TheSandbox, session_id: FromPath[str], data: ChallengeBody
-) -> Page | Redirect:
+    sandbox: TheSandbox, request: AnyRequest, session_id: FromPath[str], data: ChallengeBody
+) -> Redirect:
     view = sandbox.engine.portal.view(session_id)
     if not view.challenge:
         return _onwards(sandbox, session_id, "")
     with sandbox.store.atomic():
         outcome = sandbox.engine.portal.answer_challenge(session_id, approve=data.answer == "complete")
     if isinstance(outcome, Declined):
-        return _overview(sandbox.engine.portal.view(session_id), sandbox.store, declined=outcome)
+        return try_again(request, _address(view), outcome)
     return _follow(sandbox, session_id, outcome, "confirmed")
 
 
@@ -191,49 +194,37 @@ def _onwards(sandbox: Sandbox, session_id: str, done: str) -> Redirect:
     return see_other(f"{_address(view)}?done={done}" if done else _address(view))
 
 
-def _overview(view: PortalView, store: Store, *, done: str = "", declined: Declined | None = None) -> Page:
+def _confirm_change(sandbox: Sandbox, request: AnyRequest, view: PortalView, price_id: str) -> Page:
+    preview = sandbox.engine.portal.preview_change(view.session_id, price_id)
+    return _page(request, view, "portal_change.html.j2", preview=preview)
+
+
+def _confirm_cancel(request: AnyRequest, view: PortalView) -> Page:
+    if view.subscription is None or not view.can_cancel:
+        raise invalid("There is no plan that can be canceled here.")
+    return _page(request, view, "portal_cancel.html.j2")
+
+
+def _card_form(request: AnyRequest, view: PortalView) -> Page:
+    if not view.can_change_card:
+        raise invalid("The card cannot be changed here.")
+    return _page(request, view, "portal_card.html.j2")
+
+
+def _page(request: AnyRequest, view: PortalView, template: str, **context: Any) -> Page:
+    """`way_back` leads out of a task; a deep link knows no overview before its task is done."""
+    attempt = typed_so_far(request)
+    in_flow = view.flow is not None and not view.flow.completed
     return show(
-        "portal.html.j2",
-        status=402 if declined else 200,
+        template,
         leads_to=_leads_to(view),
-        done=_DONE.get(done),
-        declined=declined,
-        names=_names(view, store),
-        **_frame(view),
-    )
-
-
-def _plans(view: PortalView, store: Store) -> Page:
-    return show("portal_plans.html.j2", names=_names(view, store), **_frame(view))
-
-
-def _confirm_change(
-    sandbox: Sandbox, view: PortalView, price_id: str, *, declined: Declined | None = None
-) -> Page:
-    return show(
-        "portal_change.html.j2",
-        status=402 if declined else 200,
-        leads_to=_leads_to(view),
-        preview=sandbox.engine.portal.preview_change(view.session_id, price_id),
-        declined=declined,
-        **_frame(view),
-    )
-
-
-def _confirm_cancel(view: PortalView) -> Page:
-    if view.subscription is None:
-        raise invalid("There is no plan that could be canceled.")
-    return show("portal_cancel.html.j2", leads_to=_leads_to(view), **_frame(view))
-
-
-def _card_form(view: PortalView, form: CardForm, mistakes: Mistakes | None, status: int = 200) -> Page:
-    return show(
-        "portal_card.html.j2",
-        status=status,
-        leads_to=_leads_to(view),
-        form=form,
-        mistakes=mistakes,
-        **_frame(view),
+        merchant=view.merchant,
+        view=view,
+        here=_address(view),
+        way_back=view.return_url if in_flow else _address(view),
+        form=attempt.form,
+        mistakes=attempt.mistakes,
+        **context,
     )
 
 
@@ -247,18 +238,6 @@ def _flow_completed(view: PortalView) -> Page:
         way_on=view.flow.redirect_url if view.flow else None,
         way_on_testid="portal-return",
     )
-
-
-def _frame(view: PortalView) -> dict[str, Any]:
-    """What every page of the portal needs. `way_back` leads out of a task."""
-    in_flow = view.flow is not None and not view.flow.completed
-    return {
-        "merchant": view.merchant,
-        "view": view,
-        "here": _address(view),
-        "in_flow": in_flow,
-        "way_back": view.return_url if in_flow else _address(view),
-    }
 
 
 def _names(view: PortalView, store: Store) -> dict[str, str]:

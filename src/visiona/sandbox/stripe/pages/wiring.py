@@ -1,25 +1,56 @@
 """What the pages' handlers are given, and how they answer what cannot be done."""
 
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
 from litestar import Request
 from litestar.enums import RequestEncodingType
 from litestar.exceptions import HTTPException
 from litestar.params import Body
+from litestar.response import Redirect
 
+from visiona.sandbox.stripe.engine.outcomes import Declined
 from visiona.sandbox.stripe.errors import StripeError
-from visiona.sandbox.stripe.pages.cards import CardForm
+from visiona.sandbox.stripe.pages.attempts import Attempt, attempts_in
+from visiona.sandbox.stripe.pages.cards import CardForm, Mistakes, mistakes_of, sample_form
 from visiona.sandbox.stripe.pages.countries import country_of
-from visiona.sandbox.stripe.pages.rendering import Page, show
+from visiona.sandbox.stripe.pages.rendering import Page, see_other, show
 from visiona.sandbox.stripe.service import Sandbox
 
 AnyRequest = Request[Any, Any, Any]
+
+
+@dataclass(slots=True)
+class ChallengeForm:
+    """What the bank's page sends."""
+
+    answer: Literal["complete", "fail"]
+
+
 CardBody = Annotated[CardForm, Body(media_type=RequestEncodingType.URL_ENCODED)]
+ChallengeBody = Annotated[ChallengeForm, Body(media_type=RequestEncodingType.URL_ENCODED)]
 
 
-def country_for(request: AnyRequest) -> str:
-    """The country that a card form starts with."""
-    return country_of(request.headers.get("accept-language", ""))
+def typed_so_far(request: AnyRequest) -> Attempt:
+    """What a form starts with: what was refused, a test card, or nothing but a country."""
+    query = request.query_params
+    refused = attempts_in(request.app.state).find(query.get("attempt", ""))
+    if refused is not None:
+        return refused
+    country = country_of(request.headers.get("accept-language", ""))
+    return Attempt(sample_form(query.get("card", ""), country))
+
+
+def try_again(
+    request: AnyRequest, address: str, wrong: Mistakes | Declined, typed: CardForm | None = None
+) -> Redirect:
+    """Back to the form at `address`, which then says what was wrong. A refused card's code is not kept."""
+    attempt = typed_so_far(request) if typed is None else Attempt(typed)
+    if isinstance(wrong, Declined):
+        attempt = Attempt(replace(attempt.form, cvc=""), mistakes_of(wrong))
+    else:
+        attempt = replace(attempt, mistakes=wrong)
+    return see_other(f"{address}?attempt={attempts_in(request.app.state).keep(attempt)}")
 
 
 def answer_stripe_error(request: AnyRequest, error: StripeError) -> Page:
