@@ -157,11 +157,17 @@ def running_stack(owner_url: str, data_dir: Path, **settings: str) -> Generator[
         stack.start("sandbox", *(str(part) for option in ports.items() for part in option))
         stack.start("serve")
         stack.start("worker")
-        addresses = [f"{stack.url}/readyz", f"{stack.sandbox_url}/", f"{stack.stripe_url}/"]
-        wait_until(lambda: all(_answers(address) for address in addresses), 60)
+        wait_until(lambda: _serves(stack), 60)
         yield stack
     finally:
         stack.stop()
+
+
+def _serves(stack: Stack) -> bool:
+    for command, process in stack.processes.items():
+        if process.poll() is not None:
+            pytest.fail(f"{command} did not start:\n{stack.log(command)[-3000:]}")
+    return all(_answers(url) for url in (f"{stack.url}/readyz", stack.sandbox_url, stack.stripe_url))
 
 
 def _answers(url: str) -> bool:

@@ -1,6 +1,7 @@
 """Bad input gets its problem document, and nothing is stored or spent."""
 
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -223,4 +224,12 @@ def test_webhooks_that_nobody_signed(stack: Stack) -> None:
         "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
     }
     assert_problem(httpx.post(url, content=body, headers=forged), 401, "invalid_signature")
-    assert stack.rows("select count(*) from webhook_receipts") == [(0,)]
+
+    url = f"{stack.url}/api/payment/webhook"
+    event = {"id": "evt_1", "object": "event", "type": "invoice.paid", "livemode": False, "data": {}}
+    assert_problem(httpx.post(url, json=event), 401, "invalid_signature")
+    forged = {"stripe-signature": f"t={int(time.time())},v1={'0' * 64}"}
+    assert_problem(httpx.post(url, json=event, headers=forged), 401, "invalid_signature")
+    assert (
+        stack.rows("select external_id from webhook_receipts where external_id in ('msg_1', 'evt_1')") == []
+    )
