@@ -50,6 +50,7 @@ class Engine:
         self.invoices = Invoices(books, self.payments)
         self.collection = Collection(books, self.payments, self.payment_methods, self.invoices)
         standing = self.invoices.follower = Standing(books, self.invoices)
+        self.setups.after_success.append(standing.setup_done)
         self.subscriptions = Subscriptions(
             Parts(
                 books,

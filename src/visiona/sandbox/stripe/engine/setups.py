@@ -1,5 +1,6 @@
 """Setup intents: getting a bank's agreement to later payments, without a payment."""
 
+from collections.abc import Callable
 from typing import Final
 
 from visiona.sandbox.stripe.engine.books import Books
@@ -15,9 +16,12 @@ _FINISHED: Final = frozenset({"succeeded", "canceled"})
 
 
 class Setups:
+    """`after_success` is told of every intent that succeeded."""
+
     def __init__(self, books: Books, methods: PaymentMethods) -> None:
         self._books = books
         self._methods = methods
+        self.after_success: list[Callable[[Obj], None]] = []
 
     def open(self, customer: Obj | None, metadata: dict[str, str] | None = None) -> Obj:
         id_ = new_id("seti")
@@ -80,6 +84,8 @@ class Setups:
             intent["next_action"] = None
             intent["last_setup_error"] = None
         self._books.tell("setup_intent.succeeded", intent)
+        for follow in self.after_success:
+            follow(intent)
         return Attempt("succeeded")
 
     def answer_challenge(self, intent: Obj, *, approve: bool) -> Attempt:

@@ -49,6 +49,16 @@ class Standing:
         if last and subscription["status"] in {"past_due", "unpaid"}:
             self._retries_used_up(subscription)
 
+    def setup_done(self, intent: Obj) -> None:
+        """A subscription that waited for a card has one now."""
+        if intent["customer"] is None:
+            return
+        for subscription in self._books.where("subscription", "customer", intent["customer"]):
+            if subscription["pending_setup_intent"] == intent["id"]:
+                with self._books.changing(subscription, "customer.subscription.updated"):
+                    subscription["pending_setup_intent"] = None
+                    subscription["default_payment_method"] = intent["payment_method"]
+
     def set_status(self, subscription: Obj, status: str) -> None:
         with self._books.changing(subscription, updated_event(subscription)):
             subscription["status"] = status
