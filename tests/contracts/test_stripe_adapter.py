@@ -804,19 +804,17 @@ async def test_every_way_into_the_portal(world: World) -> None:
     change = PlanChange(basic.id, basic.item_id, PREMIUM.lookup_key)
     order = PortalOrder(customer_id=customer_id, return_url="http://127.0.0.1:1/billing")
 
-    orders = [
-        order,
-        replace(order, change=change),
-        replace(order, cancel=basic.id),
-        replace(order, payment_method=True),
-    ]
-    addresses = [await world.payments.open_portal(one) for one in orders]
-
-    assert len(set(addresses)) == 4
-    for address in addresses:
+    ways = {
+        "Change plan": order,
+        "Change to Premium": replace(order, change=change),
+        "Cancel Basic?": replace(order, cancel=basic.id),
+        "Change your card": replace(order, payment_method=True),
+    }
+    for words, way in ways.items():
+        address = await world.payments.open_portal(way)
         page = await world.control.get(address, follow_redirects=True)
         assert page.status_code == 200, address
-        assert "visiona" not in page.headers.get("location", "")
+        assert words in page.text
 
 
 async def test_a_portal_for_nobody_or_to_nothing(world: World) -> None:
