@@ -523,8 +523,8 @@ async def test_charges_and_what_their_bank_holds(payments: StripePayments, books
 @pytest.mark.parametrize(
     ("statuses", "disputed"),
     [
-        (["warning_needs_response"], 1),
-        (["warning_under_review"], 1),
+        (["warning_needs_response"], 0),
+        (["warning_under_review"], 0),
         (["warning_closed"], 0),
         (["needs_response"], 1),
         (["under_review"], 1),
