@@ -234,30 +234,63 @@ PAGES: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
+VOID = {"area", "br", "hr", "img", "input", "link", "meta", "source", "wbr"}
+
+
 class Markup(HTMLParser):
-    """The start tags of a page, as (tag, attributes), with the text inside each script."""
+    """The start tags of a page, as (tag, attributes), with the text inside each script and inside each
+    element that tests know by name.
+    """
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.scripts: list[tuple[dict[str, str | None], str]] = []
+        self.named: list[tuple[str, list[str]]] = []
         self._in_script = False
+        self._open: list[tuple[str, list[str] | None]] = []
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
+        name = dict(attrs).get("data-testid")
+        texts: list[str] | None = None
+        if name is not None and "template" not in [other for other, _ in self._open]:
+            texts = []
+            self.named.append((name, texts))
+        if tag not in VOID:
+            self._open.append((tag, texts))
         if tag == "script":
             self._in_script = True
             self.scripts.append((dict(attrs), ""))
 
     def handle_endtag(self, tag: str) -> None:
+        while tag not in VOID and self._open and self._open.pop()[0] != tag:
+            continue
         if tag == "script":
             self._in_script = False
 
     def handle_data(self, data: str) -> None:
+        for _, texts in self._open:
+            if texts is not None:
+                texts.append(data)
         if self._in_script:
             attributes, text = self.scripts[-1]
             self.scripts[-1] = (attributes, text + data)
+
+    def text(self, name: str) -> str:
+        """What the only element of this name says, in one line."""
+        found = [" ".join("".join(texts).split()) for other, texts in self.named if other == name]
+        assert len(found) == 1, (name, found)
+        return found[0]
+
+    def has(self, name: str) -> bool:
+        return any(other == name for other, _ in self.named)
+
+    def element(self, name: str) -> dict[str, str | None]:
+        """The attributes of the only element of this name."""
+        (found,) = [attributes for _, attributes in self.tags if attributes.get("data-testid") == name]
+        return found
 
     def values(self, attribute: str) -> list[str]:
         return [value for _, attributes in self.tags if (value := attributes.get(attribute)) is not None]

@@ -36,6 +36,9 @@ _HISTORY_READ: Final = 60
 """More than is shown: what came of a reservation is told by two entries together."""
 
 RETURNED: Final = frozenset({"paid", "changed"})
+"""What the address of somebody says who comes from Stripe's pages: their account is read again."""
+THANKS: Final = "thanks"
+"""What it says when the page asks for itself again and goes on thanking."""
 TRIES: Final = 15
 """How often a page without scripts asks again whether the payment is on record."""
 
@@ -164,7 +167,8 @@ async def _billing(
     actor, catalogue = actor_of(request), app.billing.catalogue
     overview = await app.payments.overview(actor)
     quota = await app.billing.quota(actor)
-    invoices = await app.payments.invoices(actor, INVOICES_SHOWN + 1, before or None)
+    last = before if before.isprintable() else ""
+    invoices = await app.payments.invoices(actor, INVOICES_SHOWN + 1, last or None)
     ledger = await app.billing.ledger(actor, _HISTORY_READ)
     return await page(
         app,
@@ -175,7 +179,7 @@ async def _billing(
         customer=overview.is_customer and app.payments.enabled,
         invoices=[invoice_view(one) for one in invoices[:INVOICES_SHOWN]],
         earlier=invoices[INVOICES_SHOWN - 1].id if len(invoices) > INVOICES_SHOWN else None,
-        paged=bool(before),
+        paged=bool(last),
         history=history(ledger, catalogue, HISTORY_SHOWN),
         arrival=_arrival(checkout, overview, tried),
         tried=tried,
@@ -185,14 +189,16 @@ async def _billing(
 
 def _arrival(checkout: str, overview: Overview, tried: int) -> Arrival | None:
     """What is to say to somebody who comes back from Stripe's pages."""
-    if checkout not in RETURNED or not overview.is_customer:
+    if checkout not in {*RETURNED, THANKS} or not overview.is_customer:
         return None
     if checkout == "changed":
         return "changed"
     subscription = overview.subscription
-    if subscription is None or not subscription.live:
-        return "slow" if tried >= TRIES else "waiting"
-    return "ready" if subscription.changeable else None
+    if subscription is not None and subscription.live:
+        return "ready" if subscription.changeable else None
+    if checkout == THANKS:
+        return None
+    return "slow" if tried >= TRIES else "waiting"
 
 
 HANDLERS: list[BaseRouteHandler] = [pricing, subscribe, billing, portal]

@@ -14,9 +14,13 @@ const CHANGED_FOR = 4000;
 
 const page = () => one("#billing");
 
-/** The newest of this page, in place of what is shown; the focus and what was opened stay. */
+let thanking = false;
+
+/** The newest of this page, in place of what is shown; thanks, the focus and what was opened stay. */
 async function replace() {
-  const response = await fetch(`/billing${location.search}`, { credentials: "same-origin", headers: { Accept: "text/html" } });
+  const query = new URLSearchParams(location.search);
+  if (thanking) query.set("checkout", "thanks");
+  const response = await fetch(`/billing?${query}`, { credentials: "same-origin", headers: { Accept: "text/html" } });
   const fresh = one("#billing", new DOMParser().parseFromString(await response.text(), "text/html"));
   // On the way to Stripe's pages nothing changes any more.
   if (!response.ok || !fresh || one('[aria-busy="true"]', page())) return;
@@ -72,6 +76,7 @@ class PaymentWatch {
   async #settle() {
     if (this.settled) return;
     this.settled = true;
+    thanking = true;
     await refresh();
     forgetReturn();
     announce(one('[data-testid="billing-thanks"]')?.innerText ?? "Your plan is on record.");
@@ -94,6 +99,7 @@ if (arrival === "waiting" || arrival === "slow") {
   watch({ onPlan: () => (payment.settled ? refresh() : payment.ask()) });
   if (arrival === "waiting") payment.ask();
 } else {
+  thanking = arrival === "ready";
   forgetReturn();
   watch({ onPlan: refresh });
   if (arrival === "changed") setTimeout(() => refresh().then(() => show(slot(page(), "changed"), false)), CHANGED_FOR);
