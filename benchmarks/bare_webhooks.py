@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 import uvicorn
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
@@ -77,21 +77,22 @@ class _Event(msgspec.Struct):
 
 
 class Recorder:
-    """Writes receipts with their jobs, each in a transaction of its own."""
+    """Writes receipts with their jobs, each in a transaction of its own, in four messages."""
 
     def __init__(self) -> None:
-        self._claims = json.dumps(SystemActor("hook:stripe").claims())
+        claims = sql.Literal(json.dumps(SystemActor("hook:stripe").claims()))
+        self._begin = sql.SQL('begin; set local "request.jwt.claims" = {}').format(claims)
 
     async def record(self, connection: Connection, body: bytes) -> None:
         event = msgspec.json.decode(body, type=_Event)
         invoice = event.data.object
         user = invoice.parent.subscription_details.metadata["visiona_user"]
         reference = {"customer": invoice.customer, "charge": None, "reference": user}
-        async with connection.transaction():
-            await connection.execute("select set_config('request.jwt.claims', %s, true)", [self._claims])
-            row = await (await connection.execute(_RECEIPT, [event.id, Jsonb(reference)])).fetchone()
-            if row is not None:
-                await connection.execute(_JOB, [Jsonb({"receipt_id": row[0]})])
+        await connection.execute(self._begin, prepare=False)
+        row = await (await connection.execute(_RECEIPT, [event.id, Jsonb(reference)])).fetchone()
+        if row is not None:
+            await connection.execute(_JOB, [Jsonb({"receipt_id": row[0]})])
+        await connection.commit()
 
 
 class Bare:
