@@ -19,7 +19,7 @@ _DONE: Final = {
     "changed": "Your plan has been changed.",
     "scheduled": "Your plan will change at the end of the period.",
     "canceled": "Your plan has been canceled.",
-    "resumed": "Your plan goes on.",
+    "resumed": "Your plan continues.",
     "undone": "The scheduled change has been undone.",
     "card": "Your card has been saved.",
     "paid": "The invoice is paid.",
