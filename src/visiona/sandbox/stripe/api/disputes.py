@@ -2,43 +2,13 @@
 
 from typing import Final
 
+from visiona.sandbox.stripe.engine.disputes import EVIDENCE
 from visiona.sandbox.stripe.paging import CREATED, PAGE, within
 from visiona.sandbox.stripe.params import Boolean, Field, Hash, Metadata, Params, Text
 from visiona.sandbox.stripe.routes import Context, Route
 from visiona.sandbox.stripe.store import Obj
 
-_EVIDENCE: Final[dict[str, Field]] = {
-    name: Text(unset=True, max_length=20000)
-    for name in (
-        "access_activity_log",
-        "billing_address",
-        "cancellation_policy",
-        "cancellation_policy_disclosure",
-        "cancellation_rebuttal",
-        "customer_communication",
-        "customer_email_address",
-        "customer_name",
-        "customer_purchase_ip",
-        "customer_signature",
-        "duplicate_charge_documentation",
-        "duplicate_charge_explanation",
-        "duplicate_charge_id",
-        "product_description",
-        "receipt",
-        "refund_policy",
-        "refund_policy_disclosure",
-        "refund_refusal_explanation",
-        "service_date",
-        "service_documentation",
-        "shipping_address",
-        "shipping_carrier",
-        "shipping_date",
-        "shipping_documentation",
-        "shipping_tracking_number",
-        "uncategorized_file",
-        "uncategorized_text",
-    )
-}
+_EVIDENCE: Final[dict[str, Field]] = {name: Text(unset=True, max_length=20000) for name in EVIDENCE}
 _LIST: Final[dict[str, Field]] = {**PAGE, "charge": Text(), "created": CREATED, "payment_intent": Text()}
 _UPDATE: Final[dict[str, Field]] = {
     "evidence": Hash(_EVIDENCE),

@@ -33,6 +33,35 @@ REASONS: Final = (
     "subscription_canceled",
     "unrecognized",
 )
+EVIDENCE: Final = (
+    "access_activity_log",
+    "billing_address",
+    "cancellation_policy",
+    "cancellation_policy_disclosure",
+    "cancellation_rebuttal",
+    "customer_communication",
+    "customer_email_address",
+    "customer_name",
+    "customer_purchase_ip",
+    "customer_signature",
+    "duplicate_charge_documentation",
+    "duplicate_charge_explanation",
+    "duplicate_charge_id",
+    "product_description",
+    "receipt",
+    "refund_policy",
+    "refund_policy_disclosure",
+    "refund_refusal_explanation",
+    "service_date",
+    "service_documentation",
+    "shipping_address",
+    "shipping_carrier",
+    "shipping_date",
+    "shipping_documentation",
+    "shipping_tracking_number",
+    "uncategorized_file",
+    "uncategorized_text",
+)
 
 
 class Disputes:
@@ -88,9 +117,10 @@ class Disputes:
             if "metadata" in params:
                 dispute["metadata"] = merge_metadata(dispute["metadata"], params["metadata"])
             details = dispute["evidence_details"]
-            details["has_evidence"] = any(value is not None for value in dispute["evidence"].values())
+            details["has_evidence"] = any(dispute["evidence"][name] is not None for name in EVIDENCE)
             if submits:
                 details["submission_count"] += 1
+                details["submission_method"] = "manual"
                 dispute["status"] = "under_review"
         verdict = dispute["evidence"].get("uncategorized_text")
         if submits and verdict == "winning_evidence":
@@ -154,14 +184,14 @@ class Disputes:
             "created": now,
             "currency": charge["currency"],
             "enhanced_eligibility_types": [],
-            "evidence": {},
+            "evidence": dict.fromkeys(EVIDENCE) | {"appeal": None, "enhanced_evidence": {}},
             "evidence_details": {
                 "due_by": now + _DAYS_TO_ANSWER * DAY_S,
                 "enhanced_eligibility": {},
                 "has_evidence": False,
                 "past_due": False,
                 "submission_count": 0,
-                "submission_method": None,
+                "submission_method": "not_submitted",
             },
             "is_charge_refundable": False,
             "livemode": False,
@@ -172,6 +202,7 @@ class Disputes:
                 "card": {
                     "brand": charge["payment_method_details"]["card"]["brand"],
                     "case_type": "chargeback",
+                    "network": charge["payment_method_details"]["card"]["network"],
                     "network_reason_code": _REASON_CODES.get(reason, "13.7"),
                 },
                 "type": "card",
