@@ -214,7 +214,7 @@ PAGES: dict[str, tuple[str, str, dict[str, Any]]] = {
             invoices=_INVOICES,
             earlier=HOSTILE,
             paged=True,
-            history=history(ledger(), CATALOGUE, 20),
+            history=history(ledger(), CATALOGUE, NOW, 20),
             arrival="ready",
         ),
     ),

@@ -1,5 +1,6 @@
 """People at every point of a subscription, and plans to show them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -130,17 +131,26 @@ def entry(
     *,
     resource: Resource = Resource.IMAGES,
     plan: str = "premium",
+    period_start: datetime = STARTED,
 ) -> LedgerEntry:
-    return LedgerEntry(0, resource, STARTED, kind, reference, plan, amount, STARTED)
+    return LedgerEntry(0, resource, period_start, kind, reference, plan, amount, STARTED)
+
+
+def numbered(newest_first: list[LedgerEntry]) -> list[LedgerEntry]:
+    """As the database numbers them."""
+    count = len(newest_first)
+    return [replace(one, id=count - index) for index, one in enumerate(newest_first)]
 
 
 def ledger() -> list[LedgerEntry]:
     """Newest first: a month was granted, of four pictures three came, and a training failed."""
-    return [
-        entry("settle", 1, "clone:1", resource=Resource.CLONES),
-        entry("settle", 1, "run:1"),
-        entry("reserve", -4, "run:1"),
-        entry("reserve", -1, "clone:1", resource=Resource.CLONES),
-        entry("grant", 10, resource=Resource.CLONES),
-        entry("grant", 1000),
-    ]
+    return numbered(
+        [
+            entry("settle", 1, "clone:1", resource=Resource.CLONES),
+            entry("settle", 1, "run:1"),
+            entry("reserve", -4, "run:1"),
+            entry("reserve", -1, "clone:1", resource=Resource.CLONES),
+            entry("grant", 10, resource=Resource.CLONES),
+            entry("grant", 1000),
+        ]
+    )

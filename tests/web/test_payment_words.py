@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,8 +11,10 @@ import pytest
 from tests.web.plans import (
     CATALOGUE,
     DEAR_CATALOGUE,
+    ENDS,
     entry,
     ledger,
+    numbered,
     overview,
     quota_of,
     reader,
@@ -249,7 +251,7 @@ def test_the_largest_plan_has_no_way_up() -> None:
 
 
 def test_the_ledger_is_told_newest_first() -> None:
-    assert [line.text for line in history(ledger(), CATALOGUE, 20)] == [
+    assert [line.text for line in history(ledger(), CATALOGUE, LATER, 20)] == [
         "1 clone not trained and given back",
         "3 of 4 images delivered, 1 given back",
         "-4 images set aside",
@@ -257,10 +259,18 @@ def test_the_ledger_is_told_newest_first() -> None:
         "+10 clones granted by Premium",
         "+1,000 images granted by Premium",
     ]
-    assert [line.text for line in history(ledger(), CATALOGUE, 2)] == [
+    assert [line.text for line in history(ledger(), CATALOGUE, LATER, 2)] == [
         "1 clone not trained and given back",
         "3 of 4 images delivered, 1 given back",
     ]
+
+
+def test_what_is_granted_for_a_month_to_come_is_told_when_it_begins() -> None:
+    given = [*numbered([entry("grant", 234, period_start=ENDS)]), *ledger()]
+    before, after = ENDS - timedelta(seconds=1), ENDS + timedelta(seconds=1)
+    assert history(given, CATALOGUE, before, 20) == history(ledger(), CATALOGUE, before, 20)
+    newest = history(given, CATALOGUE, after, 20)[0]
+    assert (newest.text, newest.at) == ("+234 images granted by Premium", ENDS)
 
 
 @pytest.mark.parametrize(
@@ -301,7 +311,7 @@ def test_the_ledger_is_told_newest_first() -> None:
     ],
 )
 def test_each_kind_of_entry(given: list[Any], told: list[str]) -> None:
-    assert [line.text for line in history(given, CATALOGUE, 20)] == told
+    assert [line.text for line in history(numbered(given), CATALOGUE, LATER, 20)] == told
 
 
 async def test_every_kind_of_the_ledger_has_words(owner: Connection) -> None:
@@ -313,7 +323,7 @@ async def test_every_kind_of_the_ledger_has_words(owner: Connection) -> None:
     kinds = re.findall(r"'(\w+)'", rule)
     assert len(kinds) == 8
     for kind in kinds:
-        assert len(history([entry(kind, 5)], CATALOGUE, 20)) == 1
+        assert len(history([entry(kind, 5)], CATALOGUE, LATER, 20)) == 1
 
 
 # Small words

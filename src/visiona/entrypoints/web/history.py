@@ -17,13 +17,18 @@ class HistoryLine:
     text: str
 
 
-def history(entries: Sequence[LedgerEntry], catalogue: Catalogue, limit: int) -> list[HistoryLine]:
-    """The newest `limit` lines of a ledger that is given newest first. Give some entries more than that:
-    what came of a reservation is told by the two entries together.
+def history(
+    entries: Sequence[LedgerEntry], catalogue: Catalogue, now: datetime, limit: int
+) -> list[HistoryLine]:
+    """The newest `limit` lines of a ledger, newest first. Give some entries more than that: what came of
+    a reservation is told by two of them together.
+
+    What was put on record for a period to come happens when that begins.
     """
+    begun = [(_happened(entry), entry.id, entry) for entry in entries if _happened(entry) <= now]
     lines: list[HistoryLine] = []
     reserved: dict[tuple[Resource, datetime, str], int] = {}
-    for entry in reversed(entries):
+    for at, _, entry in sorted(begun, key=lambda one: one[:2]):
         key = (entry.resource, entry.period_start, entry.reference)
         if entry.entry == "reserve":
             reserved[key] = -entry.amount
@@ -31,10 +36,14 @@ def history(entries: Sequence[LedgerEntry], catalogue: Catalogue, limit: int) ->
             # What is given back counts no more where the limit has fallen below it.
             reserved = {one: n for one, n in reserved.items() if one[:2] != key[:2]}
         if entry.entry == "settle":
-            lines.append(HistoryLine(entry.created_at, _outcome(entry, reserved.pop(key, None))))
+            lines.append(HistoryLine(at, _outcome(entry, reserved.pop(key, None))))
         elif entry.amount:
-            lines.append(HistoryLine(entry.created_at, _WORDS[entry.entry](entry, _plan(entry, catalogue))))
+            lines.append(HistoryLine(at, _WORDS[entry.entry](entry, _plan(entry, catalogue))))
     return lines[::-1][:limit]
+
+
+def _happened(entry: LedgerEntry) -> datetime:
+    return max(entry.created_at, entry.period_start)
 
 
 def _plan(entry: LedgerEntry, catalogue: Catalogue) -> str:

@@ -32,8 +32,8 @@ from visiona.ports.payments import Interval
 
 INVOICES_SHOWN: Final = 12
 HISTORY_SHOWN: Final = 20
-_HISTORY_READ: Final = 60
-"""More than is shown: what came of a reservation is told by two entries together."""
+_HISTORY_READ: Final = 200
+"""More than is shown: some are of periods to come, and what came of a reservation is told by two."""
 
 RETURNED: Final = frozenset({"paid", "changed"})
 """What the address of somebody says who comes from Stripe's pages: their account is read again."""
@@ -180,7 +180,7 @@ async def _billing(
         invoices=[invoice_view(one) for one in invoices[:INVOICES_SHOWN]],
         earlier=invoices[INVOICES_SHOWN - 1].id if len(invoices) > INVOICES_SHOWN else None,
         paged=bool(last),
-        history=history(ledger, catalogue, HISTORY_SHOWN),
+        history=history(ledger, catalogue, app.clock.now(), HISTORY_SHOWN),
         arrival=_arrival(checkout, overview, tried),
         tried=tried,
         flashes=flashes,
