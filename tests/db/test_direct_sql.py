@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from psycopg.errors import CheckViolation, ForeignKeyViolation, InsufficientPrivilege
-from tests.factories.people import OpenDatabase, Person
+from psycopg.errors import CheckViolation, ForeignKeyViolation, InsufficientPrivilege, UniqueViolation
+from tests.factories.people import MakePerson, OpenDatabase, Person
 
 from visiona.db.actor import Anonymous
 from visiona.db.pool import Connection, Database
@@ -270,6 +270,66 @@ async def test_the_application_writes_no_outcomes(
     """What a provider said comes in through the worker alone."""
     with pytest.raises(InsufficientPrivilege, match="permission denied"):
         await _execute(database, alice, f"insert into {table} (user_id, {column}) values (%(user)s, {value})")
+
+
+# Payments
+
+
+async def test_a_customer_is_linked_once(database: Database, owner: Connection, carol: Person) -> None:
+    """Who could become somebody else's customer would be entitled to what that one pays for."""
+    link = "update payment_customers set customer_id = %(customer)s"
+    assert await _execute(database, carol, link, customer=f"cus_{carol.id}") == 1
+    assert await _execute(database, carol, link, customer="cus_of_another") == 0
+    assert await _execute(database, carol, "update payment_customers set mode = 'live'") == 0
+    cursor = await owner.execute(
+        "select customer_id, mode from payment_customers where user_id = %s", [carol.id]
+    )
+    assert await cursor.fetchone() == (f"cus_{carol.id}", "test")
+
+
+async def test_two_people_are_never_the_same_customer(
+    database: Database, carol: Person, make_person: MakePerson
+) -> None:
+    link = "update payment_customers set customer_id = 'cus_shared'"
+    await _execute(database, await make_person(), link)
+    with pytest.raises(UniqueViolation):
+        await _execute(database, carol, link)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into payment_customers (user_id, mode, customer_id) values (%(user)s, 'live', 'cus_1')",
+        "update payment_customers set version = version + 1",
+        "update payment_customers set synced_at = now()",
+        "update payment_customers set due_at = 'infinity'",
+        "update payment_customers set user_id = 1",
+        "update checkouts set trial_days = 365",
+        "update checkouts set plan = 'studio'",
+        "update checkouts set lookup_key = 'visiona_premium_month'",
+        "update checkouts set expires_at = 'infinity'",
+        """insert into checkouts (id, user_id, lookup_key, plan, trial_days, created_at, expires_at, state)
+           values (gen_random_uuid(), %(user)s, 'x', 'premium', 0, now(), now(), 'complete')""",
+        "update subscriptions set status = 'active'",
+        "update invoices set status = 'paid'",
+        "update payments set refunded = 0",
+    ],
+)
+async def test_what_was_bought_is_not_the_applications_to_say(
+    database: Database, alice: Person, statement: str
+) -> None:
+    with pytest.raises(InsufficientPrivilege, match="permission denied"):
+        await _execute(database, alice, statement)
+
+
+async def test_one_checkout_of_a_person_is_open_at_a_time(database: Database, carol: Person) -> None:
+    start = """insert into checkouts (id, user_id, lookup_key, plan, trial_days, created_at, expires_at)
+      values (gen_random_uuid(), %(user)s, 'visiona_premium_month', 'premium', 0, now(), now())"""
+    reopen = "update checkouts set state = 'open' where state = 'complete'"
+    await _execute(database, carol, start)
+    for statement in (start, reopen):
+        with pytest.raises(UniqueViolation, match="checkouts_open"):
+            await _execute(database, carol, statement)
 
 
 # Ways around a WHERE

@@ -79,7 +79,7 @@ from plans p
 where p.name = coalesce((select e.plan from entitlements e where e.user_id = q.user_id), 'free');
 -- The entry above holds the change of `entitled` alone: these two were there before it.
 alter table quota_ledger no force row level security;
-update quota_ledger l set reserved = q.reserved, used = q.used, amount = q.balance
+update quota_ledger l set reserved = q.reserved, used = q.used
 from quota_usage q
 where (l.user_id, l.resource, l.period_start) = (q.user_id, q.resource, q.period_start);
 alter table quota_ledger force row level security;
