@@ -126,8 +126,10 @@ async def test_what_changes_nothing_is_not_written(
     """Readings of an account come again and again, and mostly say the same."""
     await reserve(database, person, 1)
     windows = [month(datetime.now(UTC) - timedelta(days=2), 100, 3)]
+    await set_windows(worker_database, person, [month(datetime.now(UTC) - timedelta(days=1), 50), *windows])
     await set_windows(worker_database, person, windows)
     before = await entries(owner, person)
+    assert "end" in [entry for entry, *_ in before]
     for _ in range(3):
         await set_windows(worker_database, person, windows)
         await operator.set_plan(person.user_id, FREE.name)

@@ -22,7 +22,7 @@ from tests.billing.conftest import (
 from tests.conftest import ROLE_PASSWORDS
 from tests.factories.people import OpenDatabase
 
-from visiona.billing.model import Catalogue, Use
+from visiona.billing.model import Catalogue, Use, calendar_period
 from visiona.billing.service import BillingService, publish_plans
 from visiona.bootstrap import prepare_database
 from visiona.core.clock import SystemClock
@@ -113,11 +113,13 @@ async def test_months_not_opened_yet_follow_the_file_at_once(shop: Shop) -> None
     assert await granted(reserve(shop.app, alice, 7))
 
 
-async def test_what_was_paid_for_is_not_the_files_to_change(shop: Shop) -> None:
+@pytest.mark.parametrize(
+    "start", [datetime.now(UTC) - timedelta(days=3), calendar_period(datetime.now(UTC)).start]
+)
+async def test_what_was_paid_for_is_not_the_files_to_change(shop: Shop, start: datetime) -> None:
     """Paid months change when the account at the payment service is read, and not before."""
     alice = await shop.sign_up("alice")
-    start = datetime.now(UTC) - timedelta(days=3)
-    await set_windows(shop.worker, alice, [month(start, PREMIUM.images, 10, plan=PREMIUM)])
+    await set_windows(shop.worker, alice, [month(start, PREMIUM.images, 10, days=31, plan=PREMIUM)])
     await shop.publish(_with(OWN, "premium", images=5))
     await shop.operator.refresh()
     assert await shop.limit(alice) == ("premium", Use(0, PREMIUM.images))
