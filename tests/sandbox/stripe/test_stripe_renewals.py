@@ -1,9 +1,13 @@
 """Periods that follow one another, and payments that fail."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import stripe
 from tests.sandbox.stripe.conftest import Server
 from tests.sandbox.stripe.histories import DAY, HOUR, History, at, day, only_item
+from tests.sandbox.stripe.house import ASKS, FAILS_LATER, House, card
 
 
 def test_the_period_moves_at_once_and_the_money_comes_an_hour_later(sandbox: Server) -> None:
@@ -258,3 +262,36 @@ def test_a_year_on_the_sandboxes_own_time(sandbox: Server) -> None:
     assert len(invoices) == 13
     assert {invoice.status for invoice in invoices} == {"paid"}
     assert len({invoice.created for invoice in invoices}) == 13, "each at its own moment"
+
+
+@pytest.mark.parametrize("end", ["unpaid", "past_due"])
+def test_a_merchant_may_keep_what_is_not_paid(tmp_path: Path, end: str) -> None:
+    house = House(tmp_path / "stripe")
+    house.engine.settings = replace(house.engine.settings, after_retries=end, retry_days=(1, 2))
+    sub = house.subscribe(house.basic)
+    house.engine.portal.set_card(house.visit(), card(FAILS_LATER))
+    house.advance(36 * DAY)
+    owed = house.latest(sub)
+    assert (sub["status"], owed["status"], owed["attempt_count"]) == (end, "open", 3)
+    house.advance(31 * DAY)
+    later = house.latest(sub)
+    assert later["id"] != owed["id"]
+    assert later["status"] == ("draft" if end == "unpaid" else "open")
+    house.engine.hosted_invoices.pay(owed["id"], card("4242424242424242"))
+    assert sub["status"] == ("active" if end == "unpaid" else "past_due"), "the newest one counts"
+
+
+def test_a_first_payment_that_asks_is_answered_on_the_invoices_page(tmp_path: Path) -> None:
+    house = House(tmp_path / "stripe")
+    engine = house.engine
+    method = engine.payment_methods.attach(engine.payment_methods.create(card(ASKS)), house.customer)
+    params = {
+        "customer": house.customer["id"],
+        "items": [{"price": house.basic}],
+        "default_payment_method": method["id"],
+    }
+    sub = engine.subscriptions.create(params)
+    invoice_id: str = sub["latest_invoice"]
+    assert (sub["status"], engine.hosted_invoices.view(invoice_id).challenge) == ("incomplete", True)
+    engine.hosted_invoices.answer_challenge(invoice_id, approve=True)
+    assert (sub["status"], house.latest(sub)["status"]) == ("active", "paid")

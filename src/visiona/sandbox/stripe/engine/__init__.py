@@ -31,7 +31,8 @@ from visiona.sandbox.stripe.store import Store
 
 class Engine:
     """`payment_methods` makes, attaches and detaches cards: `create`, `find` (which knows the test names
-    like `pm_card_visa`), `attach`, `detach`. `clocks.run_due` is to be called as time goes by.
+    like `pm_card_visa`), `attach`, `detach`. `clocks.run_due` is to be called as time goes by; `settings`
+    may be replaced while it runs.
     """
 
     def __init__(
@@ -97,3 +98,11 @@ class Engine:
         agenda.register("refund", 3, self.refunds.due, self.refunds.step)
         agenda.register("checkout.session", 3, self.checkout.due, self.checkout.step)
         books.reload()
+
+    @property
+    def settings(self) -> BillingSettings:
+        return self.books.settings
+
+    @settings.setter
+    def settings(self, settings: BillingSettings) -> None:
+        self.books.settings = settings

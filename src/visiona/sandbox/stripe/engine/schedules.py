@@ -103,8 +103,19 @@ class Schedules:
         return None
 
     def step(self, schedule: Obj) -> None:
+        """Begin, go on to the next phase, or end. What cannot be done any more (the customer or a price
+        is gone) ends the schedule.
+        """
+        try:
+            self._go_on(schedule)
+        except StripeError:
+            if schedule["subscription"] is not None:
+                self._let_go(schedule["subscription"])
+            self._finish(schedule, "canceled", "subscription_schedule.aborted")
+
+    def _go_on(self, schedule: Obj) -> None:
         if schedule["status"] == "not_started":
-            self._start_if_possible(schedule)
+            self._start(schedule)
             return
         moment: int = schedule["current_phase"]["end_date"]
         following = [phase for phase in schedule["phases"] if phase["start_date"] >= moment]
@@ -325,13 +336,6 @@ class Schedules:
             schedule["status"] = "active"
             schedule["subscription"] = subscription["id"]
             schedule["current_phase"] = {"start_date": phase["start_date"], "end_date": phase["end_date"]}
-
-    def _start_if_possible(self, schedule: Obj) -> None:
-        """What it was made for may be gone by now: the customer, or a price."""
-        try:
-            self._start(schedule)
-        except StripeError:
-            self._finish(schedule, "canceled", "subscription_schedule.aborted")
 
     def _lacks_card(self, schedule: Obj) -> bool:
         customer = self._books.customer(schedule["customer"])

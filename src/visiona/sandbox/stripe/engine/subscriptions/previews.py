@@ -46,7 +46,7 @@ class Previews:
         at once, else the next period's.
         """
         after = copy_of(subscription)
-        if details.get("cancel_now"):
+        if details.get("cancel_now") or subscription["status"] in ENDED | {"incomplete"}:
             raise _none(subscription["customer"])
         plan = self._updating.plan(after, details)
         pending = self._parts.invoices.pending_items(subscription["customer"], subscription["id"])

@@ -44,7 +44,7 @@ class Standing:
             return
         if invoice.get("_asks_only"):
             return  # the change that it is for has not been made
-        if subscription["status"] in {"active", "trialing"}:
+        if subscription["status"] == "active":
             self.set_status(subscription, "past_due")
         if last and subscription["status"] in {"past_due", "unpaid"}:
             self._retries_used_up(subscription)
@@ -83,19 +83,23 @@ class Standing:
                 subscription["cancellation_details"]["reason"] = reason
         self._invoices.stop_collecting(self.invoices_of(subscription))
         self._books.tell("customer.subscription.deleted", subscription)
-        if schedule_id is not None:
-            for follow in self.after_end:
-                follow(subscription, schedule_id)
+        self._tell_schedule(subscription, schedule_id)
 
     def expire(self, subscription: Obj) -> None:
         """The first payment was not made in time: over, and nothing is owed."""
         now = self._books.now_for(subscription)
+        schedule_id = subscription["schedule"]
         with self._books.changing(subscription, "customer.subscription.updated"):
-            subscription["status"] = "incomplete_expired"
-            subscription["ended_at"] = now
+            subscription |= {"status": "incomplete_expired", "ended_at": now, "schedule": None}
         for invoice in self.invoices_of(subscription):
             if invoice["status"] == "open":
                 self._invoices.void(invoice)
+        self._tell_schedule(subscription, schedule_id)
+
+    def _tell_schedule(self, subscription: Obj, schedule_id: str | None) -> None:
+        if schedule_id is not None:
+            for follow in self.after_end:
+                follow(subscription, schedule_id)
 
     def invoices_of(self, subscription: Obj) -> list[Obj]:
         """Oldest first."""
