@@ -279,6 +279,17 @@ async def test_nothing_is_settled_that_was_not_reserved(
     assert await counts(owner, person) == [(0, 1)]
 
 
+@pytest.mark.parametrize("used", [5, -1])
+async def test_more_than_was_set_aside_is_never_used_nor_less_than_nothing(
+    database: Database, worker_database: Database, owner: Connection, person: UserActor, used: int
+) -> None:
+    period = await reserve(database, person, 4)
+    await reserve(database, person, 4)
+    with pytest.raises(QuotaInvariantError):
+        await settle(worker_database, person, period, 4, used)
+    assert await counts(owner, person) == [(0, 8)]
+
+
 async def test_nobody_settles_for_another(
     database: Database, worker_database: Database, owner: Connection, make_user: MakeUser, person: UserActor
 ) -> None:

@@ -76,7 +76,8 @@ async def settle(
     cursor = await connection.execute(
         """update quota_usage
            set reserved = reserved - %s, used = used + %s, entry = 'settle', reference = %s
-           where user_id = %s and resource = %s and period_start = %s and reserved >= %s and %s <= %s""",
+           where user_id = %s and resource = %s and period_start = %s and reserved >= %s
+             and %s between 0 and %s""",
         [reserved, used, reference, user_id, resource, period_start, reserved, used, reserved],
     )
     return cursor.rowcount == 1
