@@ -6,7 +6,7 @@ worker's. Time is the test's own, on both sides; jobs are run one by one when th
 
 import contextlib
 import uuid
-from collections.abc import AsyncGenerator, Generator, Iterable
+from collections.abc import AsyncGenerator, Collection, Generator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -86,8 +86,10 @@ class Shop:
         )
         return answer.status_code
 
-    def new_events(self, customer_id: str) -> list[dict[str, Any]]:
-        """What the sandbox has said of this customer since the last call for anybody, oldest first."""
+    def new_events(self, customer_id: str, charges: Collection[str] = ()) -> list[dict[str, Any]]:
+        """What the sandbox has said of this customer, or of these charges of theirs, since the last call
+        for anybody, oldest first.
+        """
         found: list[dict[str, Any]] = []
         more = True
         while more:
@@ -96,7 +98,11 @@ class Shop:
             found += answer["data"][::-1]
             more = answer["has_more"] and bool(self.last_event)
             self.last_event = found[-1]["id"] if found else self.last_event
-        return [event for event in found if _customer_in(event) == customer_id]
+        return [
+            event
+            for event in found
+            if _customer_in(event) == customer_id or event["data"]["object"].get("charge") in charges
+        ]
 
     async def deliver(self, events: Iterable[dict[str, Any]]) -> None:
         for event in events:
