@@ -253,9 +253,7 @@ def load_catalogue(settings: Settings) -> Catalogue:
     try:
         text = None if settings.plans_file is None else settings.plans_file.read_text(encoding="utf-8")
         catalogue = read_catalogue(text, settings.default_plan)
-        if settings.billing or settings.default_plan:
-            return catalogue
-        return read_catalogue(text, list(catalogue.plans)[-1])
+        return catalogue if settings.billing else catalogue.not_for_sale(settings.default_plan)
     except (OSError, UnicodeDecodeError, PlanFileError) as error:
         raise SettingsError(f"The plans cannot be used: {error}") from error
 

@@ -415,17 +415,25 @@ def test_what_entitles_to_most_counts(entitled: tuple[int, int], counts: str) ->
             "Your images are used up. New ones come on 1 December; a larger plan gives you more now.",
         ),
         (
-            Account(PAID, "premium", "sub_1", 1000, 998),
+            Account(PAID, "premium", "sub_1", 4000, 3998),
             (
-                "Only 2 of your plan's images are left. New ones come on 20 December; "
+                "Only 2 images left on your plan. New ones come on 20 December; "
                 "a larger plan gives you more now."
             ),
+        ),
+        (
+            Account(PAID, "studio", "sub_1", 4001, 4000),
+            "Only 1 image left on your plan. New ones come on 20 December.",
+        ),
+        (
+            Account(PAID, "studio", "sub_1", 4000, 1000),
+            "Only 3,000 images left on your plan. New ones come on 20 December.",
         ),
         (Account(PAID, "studio", "sub_1", 10, 60), "Your images are used up. New ones come on 20 December."),
     ],
 )
 def test_a_refusal_says_what_is_left_and_what_helps(account: Account, detail: str) -> None:
-    refusal = quota_exhausted(Resource.IMAGES, account, "studio")
+    refusal = quota_exhausted(Resource.IMAGES, account, larger_plan=account.plan != "studio")
     assert (refusal.code, refusal.detail) == ("quota_exhausted", detail)
 
 

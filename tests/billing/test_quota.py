@@ -360,7 +360,7 @@ async def test_a_refusal_says_when_the_plan_renews(
     renewal = calendar_period(clock.now()).end
     assert refused.value.code == "quota_exhausted"
     assert refused.value.detail == (
-        f"Only {FREE.clones} of your plan's clones are left. "
+        f"Only {FREE.clones} clones left on your plan. "
         f"New ones come on 1 {renewal:%B}; a larger plan gives you more now."
     )
 

@@ -3,7 +3,7 @@
 import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -106,6 +106,11 @@ class Catalogue:
 
     def by_lookup_key(self, lookup_key: str | None) -> Plan | None:
         return next((p for p in self if any(price.lookup_key == lookup_key for price in p.prices)), None)
+
+    def not_for_sale(self, base: str) -> "Catalogue":
+        """The same plans without prices; everybody has the plan `base`, the largest unless named."""
+        plans = {plan.name: replace(plan, prices=()) for plan in self}
+        return replace(self, plans=plans, base=base or list(plans)[-1])
 
     def on_sale(self) -> list[Plan]:
         return [plan for plan in self if plan.offered and plan.prices]
@@ -283,14 +288,11 @@ def most_generous(accounts: Sequence[Account]) -> Account:
     return max(accounts, key=lambda account: (account.entitled, account.period.start))
 
 
-def quota_exhausted(resource: Resource, account: Account, largest: str) -> PaymentRequired:
+def quota_exhausted(resource: Resource, account: Account, *, larger_plan: bool) -> PaymentRequired:
     """The refusal when nothing is left, or less than was asked for."""
     left = max(account.entitled - account.used, 0)
-    what = (
-        f"Only {left} of your plan's {resource.value} are left"
-        if left
-        else f"Your {resource.value} are used up"
-    )
+    things = resource.value if left != 1 else resource.value.removesuffix("s")
+    what = f"Only {left:,} {things} left on your plan" if left else f"Your {resource.value} are used up"
     renewal = f"New ones come on {account.period.end.day} {account.period.end:%B}"
-    way_up = "" if account.plan == largest else "; a larger plan gives you more now"
+    way_up = "; a larger plan gives you more now" if larger_plan else ""
     return PaymentRequired("quota_exhausted", f"{what}. {renewal}{way_up}.")

@@ -85,7 +85,8 @@ class BillingService:
             await store.open_calendar(connection, user_id, resource, account.period)
         if not await store.reserve(connection, user_id, resource, account.period.start, amount):
             account = (await self._accounts(connection, user_id))[resource]
-            raise quota_exhausted(resource, account, self._largest())
+            larger = self.catalogue.rank(account.plan) < self.catalogue.rank(self._largest())
+            raise quota_exhausted(resource, account, larger_plan=larger)
         return account.period.start
 
     async def quota(self, actor: UserActor) -> Quota:

@@ -27,8 +27,8 @@ Topic = Literal["model", "run", "plan"]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`topic` and `id` name a row that changed (a person has one plan, whose id is 0); `resync` means that events may have been missed,
-    `closing` that this process is about to end.
+    """`topic` and `id` name a row that changed (a person's plan has no id: it is 0); `resync` means that
+    events may have been missed, `closing` that this process is about to end.
     """
 
     topic: Topic | Literal["resync", "closing"]
