@@ -125,6 +125,16 @@ async def test_what_was_paid_for_is_not_the_files_to_change(shop: Shop, start: d
     assert await shop.limit(alice) == ("premium", Use(0, PREMIUM.images))
 
 
+async def test_what_has_ended_counts_no_more_even_where_nothing_is_free(shop: Shop) -> None:
+    alice = await shop.sign_up("alice")
+    await shop.publish(_with(OWN, "free", images=0))
+    await set_windows(shop.worker, alice, [month(datetime.now(UTC) - timedelta(days=3), 100, plan=PREMIUM)])
+    await reserve(shop.app, alice, 5)
+    await set_windows(shop.worker, alice, [])
+    assert await shop.limit(alice) == ("free", Use(0, 0))
+    assert not await granted(reserve(shop.app, alice, 1))
+
+
 async def test_another_base_is_everybodys_who_has_nothing_else(shop: Shop) -> None:
     alice, bob, carol = [await shop.sign_up(name) for name in ("alice", "bob", "carol")]
     await shop.operator.set_plan(bob.user_id, "premium")
