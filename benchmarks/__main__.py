@@ -44,7 +44,7 @@ def main() -> None:
 def _arguments() -> tuple[list[str], bool]:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"which ones: {', '.join(MEASUREMENTS)}")
-    parser.add_argument("--quick", action="store_true", help="a trial run in under a minute")
+    parser.add_argument("--quick", action="store_true", help="a trial run in a minute or two")
     given = parser.parse_args()
     unknown = set(given.names) - set(MEASUREMENTS)
     if unknown:
