@@ -262,7 +262,11 @@ async def test_a_session_ends_after_its_time(
         assert raised.value.code == "session_expired"
 
 
-@pytest.mark.parametrize("secret", ["", "x" * 43, "é\x00\ud800", secret_token()])
+@pytest.mark.parametrize(
+    "secret",
+    ["", "x" * 43, "é\x00\ud800", secret_token()],
+    ids=["empty", "alike", "unprintable", "fresh"],
+)
 async def test_an_unknown_cookie_is_no_session(accounts: AccountService, secret: str) -> None:
     with pytest.raises(Unauthenticated) as raised:
         await accounts.authenticate_cookie(secret)
