@@ -67,14 +67,14 @@ async def migrated_template(postgres: str, catalogue: Catalogue) -> str:
 @pytest.fixture(scope="session")
 def owner_url(postgres: str, migrated_template: str) -> Generator[str]:
     """The shared migrated database as superuser: for looking behind row-level security."""
-    with _copied_database(postgres, migrated_template) as url:
+    with copied_database(postgres, migrated_template) as url:
         yield url
 
 
 @pytest.fixture
 def own_database_url(postgres: str, migrated_template: str) -> Generator[str]:
     """A migrated database for this test alone, as superuser (see `url_for_role` for the others)."""
-    with _copied_database(postgres, migrated_template) as url:
+    with copied_database(postgres, migrated_template) as url:
         yield url
 
 
@@ -151,7 +151,8 @@ async def _opened(url: str, max_size: int = 10) -> AsyncGenerator[Database]:
 
 
 @contextmanager
-def _copied_database(server_url: str, template: str) -> Generator[str]:
+def copied_database(server_url: str, template: str) -> Generator[str]:
+    """The superuser's URL of a copy of `template`, which ends with the block."""
     name = f"visiona_{uuid.uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 import stripe
-from tests.conftest import ROLE_PASSWORDS
+from tests.conftest import ROLE_PASSWORDS, copied_database
 from tests.sandbox.stripe.conftest import KEY, WEBHOOK_SECRET, Server, run_stripe
 
 from visiona.bootstrap import App, build
@@ -165,6 +165,26 @@ async def shop(
     async with open_shop(own_database_url, stripe_server, clock, tmp_path) as shop:
         yield shop
     stripe_server.raw.delete("/_sandbox/faults")
+
+
+@pytest.fixture(scope="module")
+async def module_shop(
+    postgres: str, migrated_template: str, stripe_server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[Shop]:
+    """For modules whose tests do not mind each other's people: they override `shop` with `lent`."""
+    with copied_database(postgres, migrated_template) as url:
+        async with open_shop(url, stripe_server, ShiftedClock(), tmp_path_factory.mktemp("shop")) as shop:
+            yield shop
+
+
+@asynccontextmanager
+async def lent(shop: Shop) -> AsyncGenerator[Shop]:
+    """A module's shop for one test: the next one finds no faults, no jobs, and today."""
+    yield shop
+    shop.server.raw.delete("/_sandbox/faults")
+    shop.clock.shift = timedelta(0)
+    async with shop.worker.database.transaction(SystemActor("test")) as connection:
+        await connection.execute("delete from procrastinate.procrastinate_jobs")
 
 
 def shop_settings(owner_url: str, stripe_url: str, folder: Path, **more: Any) -> Settings:

@@ -1,0 +1,124 @@
+"""People who buy in a shop, and what is on record of them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from tests.payments.conftest import GOOD_CARD, Shop
+
+from visiona.db.actor import SystemActor, UserActor
+from visiona.db.pool import fetch_value
+
+# Everything that follows from a customer's account at Stripe, as text: the same text is the same state.
+# Numbers that the database gives in turn, and the time of writing, are left out.
+_ON_RECORD = {
+    "subscriptions": "select to_jsonb(t) from subscriptions t where user_id = %(user)s order by id",
+    "invoices": "select to_jsonb(t) from invoices t where user_id = %(user)s order by id",
+    "payments": """select to_jsonb(t) - 'id' from payments t where user_id = %(user)s
+        order by stripe_charge_id""",
+    "quota_usage": """select to_jsonb(t) - 'entry' - 'reference' from quota_usage t
+        where user_id = %(user)s order by resource, period_start""",
+    "quota_ledger": """select jsonb_build_array(resource, period_start, sum(amount), sum(entitled),
+          sum(used), sum(reserved))
+        from quota_ledger where user_id = %(user)s
+        group by resource, period_start order by resource, period_start""",
+    "checkouts": "select to_jsonb(t) from checkouts t where user_id = %(user)s order by created_at",
+}
+# How it came to be so; this may differ where the account was read half-way.
+_HISTORY = {
+    "audit_logs": """select to_jsonb(t) - 'id' - 'created_at' from audit_logs t
+        where user_id = %(user)s order by id""",
+    "entries": """select to_jsonb(t) - 'id' - 'created_at' from quota_ledger t where user_id = %(user)s
+        order by resource, period_start, id""",
+}
+_FORGET = (
+    "delete from subscriptions where user_id = %(user)s",
+    "delete from invoices where user_id = %(user)s",
+    "delete from payments where user_id = %(user)s",
+    "delete from quota_usage where user_id = %(user)s",
+    "delete from quota_ledger where user_id = %(user)s",
+    """delete from audit_logs
+       where user_id = %(user)s and action in ('subscription.changed', 'payment.recorded')""",
+    "update checkouts set state = 'open' where user_id = %(user)s and state = 'complete'",
+    """update payment_customers set version = 0, synced_at = null, due_at = null
+       where user_id = %(user)s""",
+    "delete from webhook_receipts",
+    "delete from procrastinate.procrastinate_jobs",
+)
+
+
+@dataclass(frozen=True)
+class Buyer:
+    shop: Shop
+    actor: UserActor
+
+    @property
+    def id(self) -> int:
+        return self.actor.user_id
+
+    @property
+    def email(self) -> str:
+        return f"{self.actor.subject}@example.com"
+
+    async def subscribe(self, plan: str = "premium", interval: Any = "month") -> str:
+        return await self.shop.app.payments.subscribe(self.actor, self.email, plan, interval)
+
+    async def pay(self, plan: str = "premium", interval: Any = "month", card: str = GOOD_CARD) -> None:
+        """On the checkout's page; nobody here has heard of it yet."""
+        assert self.shop.pay(await self.subscribe(plan, interval), card)["outcome"] == "Paid"
+
+    async def buy(self, plan: str = "premium", interval: Any = "month") -> None:
+        await self.pay(plan, interval)
+        await self.sync()
+
+    async def sync(self) -> None:
+        await self.shop.worker.payments.sync(self.id)
+
+    async def standing(self) -> tuple[str, int]:
+        """The plan and how many images it allows."""
+        quota = await self.shop.app.billing.quota(self.actor)
+        return quota.plan.name, quota.images.limit
+
+    async def customer(self) -> str:
+        [(customer_id,)] = await self.rows(
+            "select customer_id from payment_customers where user_id = %(user)s"
+        )
+        assert customer_id is not None
+        return customer_id
+
+    async def charge(self) -> str:
+        """The newest charge at Stripe."""
+        customer = await self.customer()
+        return self.shop.server.client.v1.charges.list({"customer": customer, "limit": 1}).data[0].id
+
+    async def events(self) -> list[dict[str, Any]]:
+        """What Stripe has said of this person since the last time, oldest first."""
+        customer = await self.customer()
+        charges = self.shop.server.client.v1.charges.list({"customer": customer, "limit": 100}).data
+        return self.shop.new_events(customer, {charge.id for charge in charges})
+
+    async def rows(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        return await rows(self.shop, query, user=self.id, **parameters)
+
+    async def on_record(self, *, history: bool = False) -> dict[str, str]:
+        """By table, what there is of this person; with `history`, also how it came to be."""
+        queries = _ON_RECORD | _HISTORY if history else _ON_RECORD
+        found: dict[str, str] = {}
+        async with self.shop.worker.database.transaction(SystemActor("test")) as connection:
+            for table, query in queries.items():
+                text = f"select coalesce(jsonb_agg(r), '[]')::text from ({query}) as q(r)"
+                found[table] = await fetch_value(connection, text, {"user": self.id})  # type: ignore[arg-type] # test SQL
+        return found
+
+    async def forget(self) -> None:
+        """As if no event had come, and the account had never been read."""
+        url = self.shop.app.settings.database_url
+        assert url is not None
+        async with await psycopg.AsyncConnection.connect(url) as connection:
+            for query in _FORGET:
+                await connection.execute(query, {"user": self.id})
+
+
+async def rows(shop: Shop, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
+    async with shop.worker.database.transaction(SystemActor("test")) as connection:
+        return await (await connection.execute(query, parameters)).fetchall()  # type: ignore[arg-type] # test SQL
