@@ -33,7 +33,7 @@ async def ask(url: str, token: str, model_id: int) -> list[httpx.Response]:
     limits = httpx.Limits(max_connections=REQUESTS)
     async with httpx.AsyncClient(base_url=url, limits=limits, timeout=60) as client:
 
-        def request(number: int) -> asyncio.Task[httpx.Response]:
+        async def request(number: int) -> httpx.Response:
             forged = f"203.0.113.{number % FORGED}"
             headers = {
                 "Authorization": token,
@@ -42,7 +42,11 @@ async def ask(url: str, token: str, model_id: int) -> list[httpx.Response]:
                 "Forwarded": f"for={forged}",
             }
             body = {"model_id": model_id, "prompt": f"TOK number {number}"}
-            return asyncio.create_task(client.post("/api/generate", json=body, headers=headers))
+            while True:
+                answer = await client.post("/api/generate", json=body, headers=headers)
+                if answer.status_code != 503:  # a busy machine's, which says that nothing was done
+                    return answer
+                await asyncio.sleep(1)
 
         return await asyncio.gather(*(request(number) for number in range(REQUESTS)))
 
