@@ -1,15 +1,24 @@
 """Histories of subscriptions: customers on a test clock, what they buy, and what is told of it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 import stripe
-from tests.sandbox.stripe.conftest import Server
+from tests.sandbox.stripe.conftest import Server, run_stripe
 
 DAY = 24 * 3600
 HOUR = 3600
 MINUTE = 60
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A sandbox for one file of tests: histories tell a lot, and every test looks through what was told."""
+    with run_stripe(tmp_path_factory.mktemp("stripe")) as server:
+        yield server
 
 
 def at(text: str) -> int:

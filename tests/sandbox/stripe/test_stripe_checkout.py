@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 import stripe
 from tests.sandbox.stripe.conftest import Server
-from tests.sandbox.stripe.histories import DAY, HOUR, MINUTE, only_item
+from tests.sandbox.stripe.histories import (  # noqa: F401 - `shared_server` is a server for this file alone
+    DAY,
+    HOUR,
+    MINUTE,
+    only_item,
+    shared_server,
+)
 
 GOOD = "4242424242424242"
 

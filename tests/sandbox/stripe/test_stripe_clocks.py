@@ -3,7 +3,13 @@
 import pytest
 import stripe
 from tests.sandbox.stripe.conftest import Server
-from tests.sandbox.stripe.histories import DAY, History, at, only_item
+from tests.sandbox.stripe.histories import (  # noqa: F401 - `shared_server` is a server for this file alone
+    DAY,
+    History,
+    at,
+    only_item,
+    shared_server,
+)
 
 
 def test_a_clock_stands(sandbox: Server) -> None:

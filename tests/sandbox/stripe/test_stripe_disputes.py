@@ -3,7 +3,10 @@
 import pytest
 import stripe
 from tests.sandbox.stripe.conftest import Server
-from tests.sandbox.stripe.histories import History
+from tests.sandbox.stripe.histories import (  # noqa: F401 - `shared_server` is a server for this file alone
+    History,
+    shared_server,
+)
 from tests.sandbox.stripe.test_stripe_refunds import charged
 
 

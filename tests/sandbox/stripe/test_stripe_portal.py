@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 import stripe
 from tests.sandbox.stripe.conftest import Server
-from tests.sandbox.stripe.histories import DAY, HOUR, History, only_item
+from tests.sandbox.stripe.histories import (  # noqa: F401 - `shared_server` is a server for this file alone
+    DAY,
+    HOUR,
+    History,
+    only_item,
+    shared_server,
+)
 from tests.sandbox.stripe.house import ASKS, FAILS_LATER, GOOD, REFUSED, House, card, price_of
 
 from visiona.sandbox.stripe.clock import Clock

@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 import stripe
 from tests.sandbox.stripe.conftest import Server
-from tests.sandbox.stripe.histories import DAY, History, at, lines, only_item
+from tests.sandbox.stripe.histories import (  # noqa: F401 - `shared_server` is a server for this file alone
+    DAY,
+    History,
+    at,
+    lines,
+    only_item,
+    shared_server,
+)
 
 APRIL = at("2026-04-01")  # thirty days: ten are a third
 

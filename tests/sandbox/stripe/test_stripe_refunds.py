@@ -5,7 +5,11 @@ from typing import Any
 import pytest
 import stripe
 from tests.sandbox.stripe.conftest import Server
-from tests.sandbox.stripe.histories import MINUTE, History
+from tests.sandbox.stripe.histories import (  # noqa: F401 - `shared_server` is a server for this file alone
+    MINUTE,
+    History,
+    shared_server,
+)
 
 
 def charged(sandbox: Server, amount: int = 1000, card: str = "pm_card_visa") -> tuple[History, stripe.Charge]:

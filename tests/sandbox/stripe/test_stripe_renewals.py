@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 import stripe
 from tests.sandbox.stripe.conftest import Server
-from tests.sandbox.stripe.histories import DAY, HOUR, History, at, day, only_item
+from tests.sandbox.stripe.histories import (  # noqa: F401 - `shared_server` is a server for this file alone
+    DAY,
+    HOUR,
+    History,
+    at,
+    day,
+    only_item,
+    shared_server,
+)
 from tests.sandbox.stripe.house import ASKS, FAILS_LATER, House, card
 
 

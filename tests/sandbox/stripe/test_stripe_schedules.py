@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 import stripe
 from tests.sandbox.stripe.conftest import Server
-from tests.sandbox.stripe.histories import DAY, HOUR, History, at, lines, only_item
+from tests.sandbox.stripe.histories import (  # noqa: F401 - `shared_server` is a server for this file alone
+    DAY,
+    HOUR,
+    History,
+    at,
+    lines,
+    only_item,
+    shared_server,
+)
 
 
 def downgrade(history: History, sub: stripe.Subscription, price: stripe.Price) -> stripe.SubscriptionSchedule:

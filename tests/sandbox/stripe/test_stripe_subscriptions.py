@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 import stripe
 from tests.sandbox.stripe.conftest import Server
-from tests.sandbox.stripe.histories import DAY, HOUR, History, at, only_item
+from tests.sandbox.stripe.histories import (  # noqa: F401 - `shared_server` is a server for this file alone
+    DAY,
+    HOUR,
+    History,
+    at,
+    only_item,
+    shared_server,
+)
 
 
 def test_a_first_payment_makes_it_active(sandbox: Server) -> None:

@@ -3,7 +3,15 @@
 import pytest
 import stripe
 from tests.sandbox.stripe.conftest import Server
-from tests.sandbox.stripe.histories import DAY, HOUR, History, at, lines, only_item
+from tests.sandbox.stripe.histories import (  # noqa: F401 - `shared_server` is a server for this file alone
+    DAY,
+    HOUR,
+    History,
+    at,
+    lines,
+    only_item,
+    shared_server,
+)
 
 
 def test_a_trial_ends_in_a_first_payment(sandbox: Server) -> None:
