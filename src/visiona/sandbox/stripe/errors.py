@@ -73,6 +73,8 @@ def missing(kind: str, id: str, *, param: str = "id") -> StripeError:  # noqa: A
     )
 
 
-def declined(message: str, *, code: str, decline_code: str | None = None, **extra: Any) -> StripeError:
+def declined(
+    message: str, *, code: str, decline_code: str | None = None, param: str | None = None, **extra: Any
+) -> StripeError:
     """402: the card's bank, or the check of its data, said no."""
-    return StripeError(402, "card_error", message, code=code, decline_code=decline_code, **extra)
+    return StripeError(402, "card_error", message, code=code, decline_code=decline_code, param=param, **extra)

@@ -54,7 +54,7 @@ class EventLog:
     def forget_old(self) -> None:
         """What is still on its way to an endpoint stays until it is there or given up."""
         oldest = self._clock.now() - KEPT_SECONDS
-        for event in self._store.all("event"):
+        for event in list(self._store.each("event")):
             if event["_at"] < oldest and not is_pending(event):
                 self._store.delete("event", event["id"])
 

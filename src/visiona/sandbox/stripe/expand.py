@@ -7,8 +7,9 @@ A part that Stripe shows only on request lies in its object under its name with 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
+from visiona.sandbox.stripe.engine.books import Books
 from visiona.sandbox.stripe.errors import StripeError, invalid
-from visiona.sandbox.stripe.store import Obj, Store
+from visiona.sandbox.stripe.store import Obj
 
 _MAX_DEPTH: Final = 4
 
@@ -54,22 +55,21 @@ def _list_of(data: list[Obj], url: str) -> Obj:
     return {"object": "list", "data": data, "has_more": False, "url": url}
 
 
-def _subscriptions(store: Store, customer: Obj) -> Obj:
+def _subscriptions(books: Books, customer: Obj) -> Obj:
     found = [
         subscription
-        for subscription in reversed(store.all("subscription"))
-        if subscription["customer"] == customer["id"]
-        and subscription["status"] not in {"canceled", "incomplete_expired"}
+        for subscription in reversed(books.where("subscription", "customer", customer["id"]))
+        if subscription["status"] not in {"canceled", "incomplete_expired"}
     ]
     return _list_of(found, f"/v1/customers/{customer['id']}/subscriptions")
 
 
-def _refunds(store: Store, charge: Obj) -> Obj:
-    found = [refund for refund in reversed(store.all("refund")) if refund["charge"] == charge["id"]]
+def _refunds(books: Books, charge: Obj) -> Obj:
+    found = books.where("refund", "charge", charge["id"])[::-1]
     return _list_of(found, f"/v1/charges/{charge['id']}/refunds")
 
 
-_WORKED_OUT: Final[Mapping[tuple[str, str], Callable[[Store, Obj], Obj]]] = {
+_WORKED_OUT: Final[Mapping[tuple[str, str], Callable[[Books, Obj], Obj]]] = {
     ("charge", "refunds"): _refunds,
     ("customer", "sources"): lambda _, customer: _list_of([], f"/v1/customers/{customer['id']}/sources"),
     ("customer", "subscriptions"): _subscriptions,
@@ -77,37 +77,38 @@ _WORKED_OUT: Final[Mapping[tuple[str, str], Callable[[Store, Obj], Obj]]] = {
 }
 
 
-def expand(store: Store, obj: Obj, paths: list[str]) -> Obj:
+def expand(books: Books, obj: Obj, paths: list[str]) -> Obj:
     """A copy of `obj` in which each path (`latest_invoice.payments`) is expanded.
 
-    Raises `StripeError` 400 for a path that leads nowhere.
+    Raises `StripeError` 400 for a path that leads nowhere, or too far: the `data` of a list is a level too.
     """
     for path in paths:
         parts = path.split(".")
-        if len(parts) > _MAX_DEPTH + (parts[0] == "data"):
+        if len(parts) > _MAX_DEPTH:
             raise invalid(
                 f"You cannot expand more than {_MAX_DEPTH} levels of a property. Property: {path}",
                 param="expand",
+                code="property_expansion_max_depth",
             )
-        obj = _expanded(store, obj, parts, path)
+        obj = _expanded(books, obj, parts, path)
     return obj
 
 
-def _expanded(store: Store, obj: Obj, parts: list[str], path: str) -> Obj:
+def _expanded(books: Books, obj: Obj, parts: list[str], path: str) -> Obj:
     name, rest = parts[0], parts[1:]
-    value = _value(store, obj, name, path)
+    value = _value(books, obj, name, path)
     if not rest and not _may_be_expanded(obj, name):
         raise _refused(path)
     if isinstance(value, dict) and rest:
-        value = _expanded(store, cast("Obj", value), rest, path)
+        value = _expanded(books, cast("Obj", value), rest, path)
     elif isinstance(value, list) and rest:
-        value = [_expanded(store, item, rest, path) for item in cast("list[Obj]", value)]
+        value = [_expanded(books, item, rest, path) for item in cast("list[Obj]", value)]
     elif rest and value is not None:
         raise _refused(path)
     return {**obj, name: value}
 
 
-def _value(store: Store, obj: Obj, name: str, path: str) -> Any:
+def _value(books: Books, obj: Obj, name: str, path: str) -> Any:
     """What stands at `name`, an id resolved; None where there is nothing."""
     worked_out = _WORKED_OUT.get((str(obj.get("object")), name))
     if name in obj:
@@ -115,12 +116,12 @@ def _value(store: Store, obj: Obj, name: str, path: str) -> Any:
     elif f"_{name}" in obj:
         value = obj[f"_{name}"]
     elif worked_out is not None:
-        value = worked_out(store, obj)
+        value = worked_out(books, obj)
     else:
         raise _refused(path)
     if isinstance(value, str) and name in _KINDS:
         kinds = _SOURCES if name == "source" else (_KINDS[name],)
-        found = (store.find(kind, value) for kind in kinds)
+        found = (books.store.find(kind, value) for kind in kinds)
         return next((one for one in found if one is not None), value)
     return value
 

@@ -155,9 +155,12 @@ class Gateway:
 
     def _rendered(self, answer: Answer, params: Params, path: str) -> Obj:
         if isinstance(answer, list):
-            answer = Listing(answer[::-1])
-        obj = page(answer.items, params, path) if isinstance(answer, Listing) else answer
-        return shown(expand(self._sandbox.store, obj, params.get("expand") or []))
+            obj = page(answer[::-1], params, path, self._sandbox.store)
+        elif isinstance(answer, Listing):
+            obj = page(answer.items, params, path)
+        else:
+            obj = answer
+        return shown(expand(self._sandbox.engine.books, obj, params.get("expand") or []))
 
     def _broken(self, call: Call, tree: Mapping[str, Node], status: int) -> Reply:
         """An error after the work had begun: a key remembers it, so trying again is of no use."""

@@ -75,7 +75,7 @@ class IdempotencyKeys:
         )
 
     def forget_old(self) -> None:
-        for record in self._store.all(_KIND):
+        for record in list(self._store.each(_KIND)):
             if self._is_old(record):
                 self._store.delete(_KIND, record["id"])
 

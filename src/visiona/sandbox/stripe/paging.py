@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from visiona.sandbox.stripe.errors import invalid, missing
 from visiona.sandbox.stripe.params import Either, Fields, Hash, Integer, Params, Text
-from visiona.sandbox.stripe.store import Obj
+from visiona.sandbox.stripe.store import Obj, Store
 
 PAGE: Final[Fields] = {
     "limit": Integer(minimum=1, maximum=100),
@@ -44,25 +44,41 @@ def within(value: int, wanted: Any) -> bool:
     return all(_BOUNDS[name](value, bound) for name, bound in wanted.items())
 
 
-def page(items: list[Obj], params: Params, url: str) -> Obj:
-    """The list object for one page of `items`, which are in the order shown."""
+def page(items: list[Obj], params: Params, url: str, store: Store | None = None) -> Obj:
+    """The list object for one page of `items`, which are in the order shown.
+
+    With a `store` that order is the newest first, and a cursor may be an object that does not, or no
+    longer, fit the list's filters: the page begins where it would have been.
+    """
     after, before = params.get("starting_after"), params.get("ending_before")
     if after and before:
         raise invalid("Only one of starting_after and ending_before may be given.", param="starting_after")
     limit = params.get("limit", _DEFAULT_LIMIT)
     start, end = 0, len(items)
     if after:
-        start = _position(items, after, "starting_after") + 1
+        start = _cut(items, after, "starting_after", store)[1]
     if before:
-        end = _position(items, before, "ending_before")
+        end = _cut(items, before, "ending_before", store)[0]
         shown, more = items[max(0, end - limit) : end], end > limit
     else:
         shown, more = items[start : start + limit], end - start > limit
     return {"object": "list", "data": shown, "has_more": more, "url": url}
 
 
-def _position(items: list[Obj], id: str, param: str) -> int:  # noqa: A002 - as on the wire
+def _cut(
+    items: list[Obj],
+    id: str,  # noqa: A002 - as on the wire
+    param: str,
+    store: Store | None,
+) -> tuple[int, int]:
+    """How many items come before the cursor, and where those begin that come after it."""
     for position, item in enumerate(items):
         if item["id"] == id:
-            return position
-    raise missing("object", id, param=param)
+            return position, position + 1
+    kind = items[0]["object"] if items else "object"
+    found = None if store is None else store.kind_of(id)
+    if store is None or found is None or (items and found != kind):
+        raise missing(kind, id, param=param)
+    place = store.sequence(found, id)
+    position = sum(store.sequence(found, item["id"]) > place for item in items)
+    return position, position

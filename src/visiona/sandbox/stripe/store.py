@@ -10,7 +10,7 @@ changed is first written as one journal, so that a process that dies over it doe
 
 import re
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,22 @@ class Store:
     def all(self, kind: str) -> list[Obj]:
         """Every object of a kind, oldest first."""
         return [self._handed_out(kept) for kept in self._kinds.get(kind, {}).values()]
+
+    def each(self, kind: str) -> Iterator[Obj]:
+        """Every object of a kind, oldest first, to be looked at only.
+
+        A block does not remember how they were, so this is cheap for many, and what is to be changed is
+        fetched with `get`.
+        """
+        return (kept.object for kept in self._kinds.get(kind, {}).values())
+
+    def kind_of(self, id: str) -> str | None:  # noqa: A002 - as on the wire
+        """The kind of the object with this id; None where there is none."""
+        return next((kind for kind, kept in self._kinds.items() if id in kept), None)
+
+    def sequence(self, kind: str, id: str) -> int:  # noqa: A002 - as on the wire
+        """An object's place in the order of creation. It must be there."""
+        return self._kinds[kind][id].sequence
 
     def count(self, kind: str) -> int:
         return len(self._kinds.get(kind, {}))

@@ -82,7 +82,7 @@ class WebhookSender:
         """Begin, with what was left over from before a restart. Needs a running event loop."""
         self._client = httpx.AsyncClient(timeout=_ANSWER_SECONDS, trust_env=False, follow_redirects=False)
         self._fresh = asyncio.Queue()
-        for event in self._store.all("event"):
+        for event in self._store.each("event"):
             if is_pending(event):
                 self._fresh.put_nowait(event["id"])
         self._spawn(self._watch())
@@ -143,7 +143,7 @@ class WebhookSender:
 
     def _endpoints(self) -> list[Obj]:
         found = [
-            endpoint for endpoint in self._store.all("webhook_endpoint") if endpoint["status"] == "enabled"
+            endpoint for endpoint in self._store.each("webhook_endpoint") if endpoint["status"] == "enabled"
         ]
         if self._config.webhook_url is not None:
             found.insert(0, {"id": CONFIGURED, "url": self._config.webhook_url, "enabled_events": ["*"]})

@@ -47,9 +47,8 @@ def list_transactions(ctx: Context, params: Params) -> list[Obj]:
     ctx.store.get("customer", ctx.id)
     return [
         transaction
-        for transaction in ctx.store.all(_KIND)
-        if transaction["customer"] == ctx.id
-        and params.get("invoice") in {None, transaction["invoice"]}
+        for transaction in ctx.engine.books.where(_KIND, "customer", ctx.id)
+        if params.get("invoice") in {None, transaction["invoice"]}
         and within(transaction["created"], params.get("created"))
     ]
 

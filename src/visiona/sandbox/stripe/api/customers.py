@@ -73,7 +73,7 @@ def create_customer(ctx: Context, params: Params) -> Obj:
         _attach(ctx, customer, params["payment_method"])
     _apply(ctx, customer, params)
     customer["balance"] = params.get("balance", 0)
-    ctx.store.put(customer)
+    ctx.engine.books.keep(customer)
     ctx.emit("customer.created", customer, None)
     return customer
 
@@ -175,7 +175,7 @@ def _with_whole_address(name: str, given: Any) -> Any:
 
 
 def _methods_of(ctx: Context, customer: Obj) -> list[Obj]:
-    return [method for method in ctx.store.all("payment_method") if method["customer"] == customer["id"]]
+    return ctx.engine.books.where("payment_method", "customer", customer["id"])
 
 
 ROUTES: Final = [

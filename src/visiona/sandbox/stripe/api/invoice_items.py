@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from visiona.sandbox.stripe.api.subscriptions import of_customer
-from visiona.sandbox.stripe.catalogue import PRICE_FIELDS, checked_currency
+from visiona.sandbox.stripe.api.subscriptions import ONCE_DATA, of_customer
+from visiona.sandbox.stripe.catalogue import checked_currency
 from visiona.sandbox.stripe.engine.lines import Line
 from visiona.sandbox.stripe.engine.money import price_amount
 from visiona.sandbox.stripe.errors import invalid
@@ -23,7 +23,6 @@ from visiona.sandbox.stripe.routes import Context, Route
 from visiona.sandbox.stripe.store import Obj
 
 _PERIOD: Final = Hash({"end": Integer(required=True), "start": Integer(required=True)})
-_ONCE: Final[dict[str, Field]] = {name: PRICE_FIELDS[name] for name in PRICE_FIELDS if name != "recurring"}
 _SHARED: Final[dict[str, Field]] = {
     "amount": Integer(),
     "description": Text(),
@@ -36,7 +35,7 @@ _CREATE: Final[dict[str, Field]] = {
     "currency": Text(),
     "customer": Text(),
     "invoice": Text(),
-    "price_data": Hash({**_ONCE, "product": Text(required=True)}),
+    "price_data": ONCE_DATA,
     "pricing": Hash({"price": Text(required=True)}),
     "quantity": Integer(minimum=0),
     "subscription": Text(),

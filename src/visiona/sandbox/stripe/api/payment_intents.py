@@ -139,7 +139,7 @@ def _confirm(ctx: Context, intent: Obj) -> None:
     method = ctx.store.get("payment_method", intent["payment_method"])
     attempt = ctx.engine.payments.confirm(intent, method)
     if attempt.status == "failed":
-        refuse(attempt, intent["id"])
+        refuse(attempt, intent)
     owner: str | None = intent["customer"] if intent["setup_future_usage"] is not None else None
     if attempt.status == "succeeded" and owner is not None and method["customer"] is None:
         ctx.engine.payment_methods.attach(method, ctx.engine.books.customer(owner))

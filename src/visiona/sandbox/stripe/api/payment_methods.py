@@ -75,11 +75,13 @@ def list_payment_methods(ctx: Context, params: Params) -> list[Obj]:
     customer = params.get("customer")
     if customer is not None:
         ctx.store.get("customer", customer, param="customer")
+        found = ctx.engine.books.where("payment_method", "customer", customer)
+    else:
+        found = ctx.store.all("payment_method")
     return [
         method
-        for method in ctx.store.all("payment_method")
+        for method in found
         if method["customer"] is not None
-        and customer in {None, method["customer"]}
         and params.get("type") in {None, method["type"]}
         and params.get("allow_redisplay") in {None, method["allow_redisplay"]}
     ]

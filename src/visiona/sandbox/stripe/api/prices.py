@@ -82,9 +82,11 @@ def _set_lookup_key(ctx: Context, price: Obj, params: Params) -> None:
     if "lookup_key" not in params:
         return
     key = params["lookup_key"]
-    for other in ctx.store.all("price"):
-        if key is None or other["lookup_key"] != key or other["id"] == price["id"]:
+    having = [one["id"] for one in ctx.store.each("price") if key is not None and one["lookup_key"] == key]
+    for id_ in having:
+        if id_ == price["id"]:
             continue
+        other = ctx.store.get("price", id_)
         if not params.get("transfer_lookup_key"):
             raise invalid(f"A price (`{other['id']}`) already uses that lookup key.", param="lookup_key")
         other["lookup_key"] = None

@@ -66,7 +66,7 @@ def list_products(ctx: Context, params: Params) -> list[Obj]:
 
 def delete_product(ctx: Context, _: Params) -> Obj:
     product = ctx.store.get("product", ctx.id)
-    if any(price["product"] == product["id"] for price in ctx.store.all("price")):
+    if any(price["product"] == product["id"] for price in ctx.store.each("price")):
         raise invalid("This product cannot be deleted because it has one or more user-created prices.")
     ctx.store.delete("product", product["id"])
     ctx.emit("product.deleted", product, None)

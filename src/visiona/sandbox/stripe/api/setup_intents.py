@@ -17,6 +17,7 @@ from visiona.sandbox.stripe.params import (
 )
 from visiona.sandbox.stripe.routes import Context, Route
 from visiona.sandbox.stripe.store import Obj
+from visiona.sandbox.stripe.wire import shown
 
 _CONFIRM: Final[dict[str, Field]] = {"payment_method": Text(), "return_url": Text()}
 _CREATE: Final[dict[str, Field]] = {
@@ -82,7 +83,7 @@ def _confirm(ctx: Context, intent: Obj, params: Params) -> None:
     method = ctx.engine.payment_methods.find(chosen, param="payment_method")
     attempt = ctx.engine.setups.confirm(intent, method)
     if attempt.decline is not None:
-        raise attempt.decline.for_api(setup_intent=intent["id"])
+        raise attempt.decline.for_api(setup_intent=shown(intent), payment_method=shown(method))
 
 
 _LIST: Final[dict[str, Field]] = {**PAGE, "created": CREATED, "customer": Text(), "payment_method": Text()}

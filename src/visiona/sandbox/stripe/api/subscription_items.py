@@ -52,10 +52,10 @@ def _update(ctx: Context, subscription: Obj, wish: Obj, params: Params) -> None:
 
 def _find(ctx: Context) -> tuple[Obj, Obj]:
     """The subscription of the item that the path names, and the item."""
-    for subscription in ctx.store.all("subscription"):
-        for item in items_of(subscription):
-            if item["id"] == ctx.id and subscription["status"] not in ENDED:
-                return subscription, item
+    for known in ctx.store.each("subscription"):
+        if known["status"] not in ENDED and any(item["id"] == ctx.id for item in items_of(known)):
+            subscription = ctx.store.get("subscription", known["id"])
+            return subscription, next(item for item in items_of(subscription) if item["id"] == ctx.id)
     raise missing("subscription_item", ctx.id)
 
 

@@ -33,18 +33,23 @@ _PHASE: Final[dict[str, Field]] = {
     "items": Array(Hash(NEW_ITEM), required=True, maximum=20),
     "metadata": Metadata(),
     "proration_behavior": PRORATION_BEHAVIOR,
-    "start_date": Either(Choice(("now",)), Integer()),
 }
+_START: Final = Either(Choice(("now",)), Integer())
 _SHARED: Final[dict[str, Field]] = {
     "end_behavior": Choice(("cancel", "none", "release", "renew")),
     "metadata": Metadata(),
-    "phases": Array(Hash(_PHASE), maximum=10),
 }
 _CREATE: Final[dict[str, Field]] = {
     **_SHARED,
     "customer": Text(),
     "from_subscription": Text(),
-    "start_date": Either(Choice(("now",)), Integer()),
+    "phases": Array(Hash(_PHASE), maximum=10),
+    "start_date": _START,
+}
+_UPDATE: Final[dict[str, Field]] = {
+    **_SHARED,
+    "phases": Array(Hash({**_PHASE, "start_date": _START}), maximum=10),
+    "proration_behavior": PRORATION_BEHAVIOR,
 }
 _LIST: Final[dict[str, Field]] = {
     **PAGE,
@@ -89,12 +94,7 @@ ROUTES: Final = [
     Route("POST", "/v1/subscription_schedules", _CREATE, create_schedule),
     Route("GET", "/v1/subscription_schedules", _LIST, list_schedules),
     Route("GET", "/v1/subscription_schedules/{id}", {}, show_schedule),
-    Route(
-        "POST",
-        "/v1/subscription_schedules/{id}",
-        {**_SHARED, "proration_behavior": PRORATION_BEHAVIOR},
-        update_schedule,
-    ),
+    Route("POST", "/v1/subscription_schedules/{id}", _UPDATE, update_schedule),
     Route(
         "POST",
         "/v1/subscription_schedules/{id}/release",

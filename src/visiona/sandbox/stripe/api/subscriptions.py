@@ -32,7 +32,11 @@ BILLING_MODE: Final = Hash(
         "type": Choice(("classic", "flexible"), required=True),
     }
 )
-PRICE_DATA: Final = Hash({**PRICE_FIELDS, "product": Text(required=True)})
+_PRICE_DATA: Final[dict[str, Field]] = {
+    **{name: field for name, field in PRICE_FIELDS.items() if name != "metadata"},
+    "product": Text(required=True),
+}
+PRICE_DATA: Final = Hash(_PRICE_DATA)
 NEW_ITEM: Final[dict[str, Field]] = {
     "metadata": Metadata(),
     "plan": Text(),
@@ -72,12 +76,9 @@ CANCELLATION_DETAILS: Final = Hash(
 )
 AUTOMATIC_TAX: Final = Hash({"enabled": Boolean(required=True)})
 
-_ONCE_DATA: Final = Hash(
-    {name: field for name, field in PRICE_FIELDS.items() if name != "recurring"}
-    | {"product": Text(required=True)}
-)
+ONCE_DATA: Final = Hash({name: field for name, field in _PRICE_DATA.items() if name != "recurring"})
 _EXTRA: Final = Hash(
-    {"metadata": Metadata(), "price": Text(), "price_data": _ONCE_DATA, "quantity": Integer(minimum=0)}
+    {"metadata": Metadata(), "price": Text(), "price_data": ONCE_DATA, "quantity": Integer(minimum=0)}
 )
 _SHARED: Final[dict[str, Field]] = {
     "add_invoice_items": Array(_EXTRA, maximum=20),
@@ -206,8 +207,7 @@ def list_subscriptions(ctx: Context, params: Params) -> list[Obj]:
         and _has_price(subscription, params.get("price") or params.get("plan"))
         and params.get("collection_method") in {None, subscription["collection_method"]}
         and within(subscription["created"], params.get("created"))
-        and within(period_of(subscription).end, params.get("current_period_end"))
-        and within(period_of(subscription).start, params.get("current_period_start"))
+        and _has_period(subscription, params)
     ]
 
 
@@ -248,6 +248,14 @@ def _is_on_clock(subscription: Obj, params: Params) -> bool:
     if "customer" in params and "test_clock" not in params:
         return True
     return subscription["test_clock"] == params.get("test_clock")
+
+
+def _has_period(subscription: Obj, params: Params) -> bool:
+    end, start = params.get("current_period_end"), params.get("current_period_start")
+    if end is None and start is None:
+        return True
+    period = period_of(subscription)
+    return within(period.end, end) and within(period.start, start)
 
 
 def _has_price(subscription: Obj, price: str | None) -> bool:

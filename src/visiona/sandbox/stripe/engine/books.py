@@ -25,7 +25,9 @@ _INDEXED: Final[dict[str, tuple[str, ...]]] = {
     "dispute": ("charge",),
     "checkout.session": ("customer",),
     "setup_intent": ("customer",),
+    "customer": ("test_clock",),
     "customer_balance_transaction": ("customer",),
+    "payment_method": ("customer",),
 }
 
 
@@ -49,7 +51,7 @@ class Books:
         self.agenda.clear()
         self._index.clear()
         for kind in self.store.kinds():
-            for obj in self.store.all(kind):
+            for obj in self.store.each(kind):
                 self._notice(obj)
 
     def now(self, test_clock: str | None = None) -> int:

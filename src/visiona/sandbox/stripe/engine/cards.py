@@ -9,17 +9,22 @@ from visiona.sandbox.stripe.errors import StripeError, declined
 
 @dataclass(frozen=True, slots=True)
 class Decline:
-    """A refusal. `code` is the error's; `decline_code` is the bank's, where it was the bank that refused."""
+    """A refusal. `code` is the error's; `decline_code` is the bank's, where it was the bank that refused;
+    `param` is what was wrong about the card, where one can say.
+    """
 
     code: str
     decline_code: str | None
     message: str
+    param: str | None = None
 
     def for_page(self) -> Declined:
         return Declined(self.decline_code or self.code, self.message)
 
     def for_api(self, **extra: object) -> StripeError:
-        return declined(self.message, code=self.code, decline_code=self.decline_code, **extra)
+        return declined(
+            self.message, code=self.code, decline_code=self.decline_code, param=self.param, **extra
+        )
 
 
 GENERIC: Final = Decline("card_declined", "generic_decline", "Your card was declined.")
@@ -41,12 +46,14 @@ AUTHENTICATION_REQUIRED: Final = Decline(
     "Your card was declined. This transaction requires authentication.",
 )
 _INSUFFICIENT: Final = Decline("card_declined", "insufficient_funds", "Your card has insufficient funds.")
-_EXPIRED: Final = Decline("expired_card", None, "Your card has expired.")
-_WRONG_CVC: Final = Decline("incorrect_cvc", None, "Your card's security code is incorrect.")
-_WRONG_NUMBER: Final = Decline("incorrect_number", None, "Your card number is incorrect.")
-_BAD_MONTH: Final = Decline("invalid_expiry_month", None, "Your card's expiration month is invalid.")
-_BAD_YEAR: Final = Decline("invalid_expiry_year", None, "Your card's expiration year is invalid.")
-_BAD_CVC: Final = Decline("invalid_cvc", None, "Your card's security code is invalid.")
+_EXPIRED: Final = Decline("expired_card", None, "Your card has expired.", "exp_month")
+_WRONG_CVC: Final = Decline("incorrect_cvc", None, "Your card's security code is incorrect.", "cvc")
+_WRONG_NUMBER: Final = Decline("incorrect_number", None, "Your card number is incorrect.", "number")
+_BAD_MONTH: Final = Decline(
+    "invalid_expiry_month", None, "Your card's expiration month is invalid.", "exp_month"
+)
+_BAD_YEAR: Final = Decline("invalid_expiry_year", None, "Your card's expiration year is invalid.", "exp_year")
+_BAD_CVC: Final = Decline("invalid_cvc", None, "Your card's security code is invalid.", "cvc")
 _PROCESSING: Final = Decline(
     "processing_error",
     None,

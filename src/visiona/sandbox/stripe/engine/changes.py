@@ -13,7 +13,7 @@ def copy_of(obj: Obj) -> Obj:
 
 
 def previous_attributes(before: Obj, after: Obj) -> Obj:
-    """The old values of what changed, objects within objects key by key, lists whole.
+    """The old values of what changed: hashes and list objects key by key, arrays and other objects whole.
 
     Keys that begin with `_` are ours and left out; a key that is new was `None` before.
     """
@@ -29,6 +29,8 @@ def previous_attributes(before: Obj, after: Obj) -> Obj:
 
 
 def _inner(old: Any, new: Any) -> Any:
-    if isinstance(old, dict) and isinstance(new, dict) and "object" not in old:
-        return previous_attributes(cast("Obj", old), cast("Obj", new))
+    if isinstance(old, dict) and isinstance(new, dict):
+        before, after = cast("Obj", old), cast("Obj", new)
+        if before.get("object") in {None, "list"}:
+            return previous_attributes(before, after)
     return cast("Any", old)

@@ -69,17 +69,19 @@ class Clocks:
     def delete(self, clock: Obj) -> Obj:
         """Whoever lived by it goes with it, and everything of theirs."""
         books = self._books
-        customers = [
-            customer for customer in books.store.all("customer") if customer.get("test_clock") == clock["id"]
-        ]
+        customers = books.where("customer", "test_clock", clock["id"])
         for customer in customers:
             self._end_all(customer["id"])
             books.tell("customer.deleted", customer)
         gone = {customer["id"] for customer in customers}
         for kind in books.store.kinds():
-            for obj in books.store.all(kind):
-                if kind != "event" and (clock_of(obj) == clock["id"] or _customer_of(obj) in gone):
-                    books.store.delete(kind, obj["id"])
+            theirs = [
+                obj["id"]
+                for obj in books.store.each(kind)
+                if kind != "event" and (clock_of(obj) == clock["id"] or _customer_of(obj) in gone)
+            ]
+            for id_ in theirs:
+                books.store.delete(kind, id_)
         for customer in customers:
             books.keep({"id": customer["id"], "object": "customer", "deleted": True})
         books.tell("test_helpers.test_clock.deleted", clock)

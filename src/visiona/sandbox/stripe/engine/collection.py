@@ -12,6 +12,7 @@ from visiona.sandbox.stripe.engine.payment_methods import PaymentMethods
 from visiona.sandbox.stripe.engine.payments import Attempt, Payments
 from visiona.sandbox.stripe.errors import StripeError, invalid
 from visiona.sandbox.stripe.store import Obj
+from visiona.sandbox.stripe.wire import shown
 
 _NO_CARD = Decline(
     "missing_payment_method",
@@ -107,7 +108,8 @@ class Collection:
                 "payment method before paying the invoice, or pass one to this call.",
                 code="resource_missing",
             )
-        refuse(self.attempt(invoice, method, by="person"), self._intent_id(invoice))
+        attempt = self.attempt(invoice, method, by="person")
+        refuse(attempt, self._books.store.get("payment_intent", self._intent_id(invoice)))
         return invoice
 
     def require_payable(self, invoice: Obj) -> None:
@@ -183,8 +185,9 @@ class Collection:
         return self._books.now_for(invoice) + pauses[done - 1] * DAY_S
 
 
-def refuse(attempt: Attempt, intent_id: str | None) -> None:
-    """Raise what the API answers to an attempt that did not bring the money."""
+def refuse(attempt: Attempt, intent: Obj | None) -> None:
+    """Raise what the API answers to an attempt that did not bring the money. `intent` is shown with it."""
+    about: Obj = {} if intent is None else {"payment_intent": shown(intent)}
     if attempt.status == "requires_action":
         raise StripeError(
             402,
@@ -192,7 +195,12 @@ def refuse(attempt: Attempt, intent_id: str | None) -> None:
             "Payment for this invoice requires additional user action before it can be completed "
             "successfully. Payment can be completed using the PaymentIntent associated with the invoice.",
             code="invoice_payment_intent_requires_action",
+            **about,
         )
     if attempt.decline is not None:
-        charge = {} if attempt.charge is None else {"charge": attempt.charge["id"]}
-        raise attempt.decline.for_api(payment_intent=intent_id, **charge)
+        if attempt.charge is not None:
+            about["charge"] = attempt.charge["id"]
+        failure: Obj | None = None if intent is None else intent["last_payment_error"]
+        if failure is not None:
+            about["payment_method"] = shown(failure["payment_method"])
+        raise attempt.decline.for_api(**about)

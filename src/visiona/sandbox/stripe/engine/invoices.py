@@ -7,7 +7,13 @@ from visiona.sandbox.stripe.engine.books import Books
 from visiona.sandbox.stripe.engine.calendar import DAY_S
 from visiona.sandbox.stripe.engine.credit import change_balance
 from visiona.sandbox.stripe.engine.invoice_object import Order, invoice_object, sum_up
-from visiona.sandbox.stripe.engine.lines import Line, invoice_item_object, line_object, line_of_item
+from visiona.sandbox.stripe.engine.lines import (
+    Line,
+    invoice_item_object,
+    line_object,
+    line_of_item,
+    lines_of_items,
+)
 from visiona.sandbox.stripe.engine.money import smallest_charge
 from visiona.sandbox.stripe.engine.payments import Payments, Purpose
 from visiona.sandbox.stripe.errors import invalid
@@ -70,7 +76,7 @@ class Invoices:
         """A draft with the order's lines after those of the `pending` items."""
         books = self._books
         items = pending or []
-        lines = [line_of_item(item) for item in items] + order.lines
+        lines = lines_of_items(items) + order.lines
         invoice = invoice_object(replace(order, lines=lines), books.now_for(order.customer), books.settings)
         self._set_currency(order.customer, invoice["currency"])
         books.add(invoice)

@@ -123,6 +123,16 @@ def line_of_item(item: Obj) -> Line:
     )
 
 
+def newest_first(dated: list[tuple[int, Line]]) -> list[Line]:
+    """The lines of pending items with their dates, as an invoice shows them; what came together stays so."""
+    return [line for _, line in sorted(dated, key=lambda entry: -entry[0])]
+
+
+def lines_of_items(items: list[Obj]) -> list[Line]:
+    """What pending items become on an invoice."""
+    return newest_first([(item["date"], line_of_item(item)) for item in items])
+
+
 def _parent(line: Line) -> Obj:
     proration_details = {"credited_items": _billed_part(line.credited)} if line.proration else None
     if line.item is not None:

@@ -85,13 +85,15 @@ class Schedules:
         return schedule
 
     def cancel(self, schedule: Obj, params: Obj) -> Obj:
-        """Its subscription ends with it, at once."""
+        """Its subscription ends with it, at once; unless `params` say otherwise, unused time is credited and
+        whatever waits is billed.
+        """
         self._require_running(schedule)
         subscription_id = schedule["subscription"]
         self._finish(schedule, "canceled", "subscription_schedule.canceled")
         if subscription_id is not None:
             subscription = self._let_go(subscription_id)
-            self._subscriptions.cancel(subscription, params)
+            self._subscriptions.cancel(subscription, {"invoice_now": True, "prorate": True, **params})
         return schedule
 
     def due(self, schedule: Obj) -> int | None:
@@ -126,7 +128,7 @@ class Schedules:
             self._finish(schedule, "completed", "subscription_schedule.completed")
             subscription = self._let_go(subscription_id)
             if subscription["status"] not in ENDED:
-                self._subscriptions.cancel(subscription, {})
+                self._subscriptions.cancel(subscription, {"invoice_now": True})
         else:
             self.release(schedule)
 

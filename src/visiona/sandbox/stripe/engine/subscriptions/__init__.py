@@ -20,7 +20,7 @@ class Subscriptions:
         pausing = Pausing(parts)
         self.changes = Updating(parts, creation, endings)
         self.previews = Previews(parts, creation, self.changes, endings)
-        self.cycle = Cycle(parts, endings, self.changes, self.previews)
+        self.cycle = Cycle(parts, endings, self.changes, self.previews, pausing)
         self.after_end = parts.standing.after_end
         self.create = creation.create
         self.update = self.changes.update

@@ -20,10 +20,17 @@ class Billing:
         self._prices = prices
 
     def first_invoice(self, subscription: Obj) -> Obj:
-        """For the period that it starts with, or for nothing while it is on trial."""
+        """For the period that it starts with, or for nothing while it is on trial. Where it is charged, it
+        never advances by itself.
+        """
         now = self._books.now_for(subscription)
-        lines = self.first_lines(subscription)
-        invoice = self._draft(subscription, "subscription_create", lines, Span(now, now))
+        invoice = self._draft(
+            subscription,
+            "subscription_create",
+            self.first_lines(subscription),
+            Span(now, now),
+            auto_advance=subscription["collection_method"] == "send_invoice",
+        )
         self._remember_debits(subscription, invoice)
         return invoice
 

@@ -182,7 +182,7 @@ class Creation:
                 setup_future_usage="off_session",
             )
         )
-        refuse(parts.payments.confirm(intent, method), intent["id"])
+        refuse(parts.payments.confirm(intent, method), intent)
 
     def _tell(self, subscription: Obj) -> None:
         books = self._parts.books

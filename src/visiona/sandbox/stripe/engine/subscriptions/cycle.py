@@ -4,8 +4,16 @@ from collections.abc import Callable
 
 from visiona.sandbox.stripe.engine.calendar import DAY_S
 from visiona.sandbox.stripe.engine.subscriptions.endings import Endings
-from visiona.sandbox.stripe.engine.subscriptions.objects import BILLED, ENDED, items_of, period_of, set_period
+from visiona.sandbox.stripe.engine.subscriptions.objects import (
+    BILLED,
+    ENDED,
+    items_of,
+    paused_details,
+    period_of,
+    set_period,
+)
 from visiona.sandbox.stripe.engine.subscriptions.parts import Parts
+from visiona.sandbox.stripe.engine.subscriptions.pausing import Pausing
 from visiona.sandbox.stripe.engine.subscriptions.previews import Previews
 from visiona.sandbox.stripe.engine.subscriptions.updating import Updating
 from visiona.sandbox.stripe.store import Obj
@@ -14,8 +22,11 @@ _Duty = tuple[int, Callable[[Obj], None]]
 
 
 class Cycle:
-    def __init__(self, parts: Parts, endings: Endings, updating: Updating, previews: Previews) -> None:
+    def __init__(
+        self, parts: Parts, endings: Endings, updating: Updating, previews: Previews, pausing: Pausing
+    ) -> None:
         self._parts = parts
+        self._pausing = pausing
         self._endings = endings
         self._updating = updating
         self._previews = previews
@@ -46,6 +57,8 @@ class Cycle:
             duties.append((paused["resumes_at"], self._collect_again))
         if subscription["cancel_at"] is not None:
             duties.append((subscription["cancel_at"], self._endings.end_as_planned))
+        if subscription.get("_resumes_with"):
+            duties.append((subscription["_resumes_until"], self._pausing.give_up_resuming))
         if status == "trialing":
             duties += self._trial_duties(subscription)
         elif status in BILLED:
@@ -114,7 +127,3 @@ class Cycle:
             subscription["status_details"] = paused_details("trial_end_without_payment_method", now)
             set_period(subscription, items_of(subscription), period_of(subscription))
         parts.books.tell("customer.subscription.paused", subscription)
-
-
-def paused_details(why: str, now: int) -> Obj:
-    return {"paused": {"subscription": {"type": why}, "transitioned_at": now, "type": "subscription"}}

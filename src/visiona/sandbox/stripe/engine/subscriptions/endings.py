@@ -35,7 +35,9 @@ class Endings:
                 subscription["cancellation_details"][name] = details[name]
 
     def cancel(self, subscription: Obj, params: Obj) -> Obj:
-        """Cancel now. `prorate` gives credit for unused time, `invoice_now` bills whatever waits."""
+        """Cancel now. `prorate` gives credit for unused time, `invoice_now` bills whatever waits; without
+        either, prorations that wait are dropped.
+        """
         if subscription["status"] in ENDED:
             raise invalid(
                 "You cannot cancel a subscription that is already canceled.",
@@ -50,11 +52,11 @@ class Endings:
             details: Obj = params.get("cancellation_details", {})
             for name in ("comment", "feedback"):
                 subscription["cancellation_details"][name] = details.get(name)
-        final = (
-            parts.billing.bill_pending(subscription, "subscription_update")
-            if params.get("invoice_now")
-            else None
-        )
+        final = None
+        if params.get("invoice_now"):
+            final = parts.billing.bill_pending(subscription, "subscription_update")
+        elif not params.get("prorate"):
+            self._drop_prorations(subscription)
         if final is not None:
             subscription["latest_invoice"] = final["id"]
             parts.collection.advance(final)
@@ -99,8 +101,7 @@ class Endings:
             self._set(subscription, moment, at_period_end=False)
 
     def _set(self, subscription: Obj, moment: int, *, at_period_end: bool) -> None:
-        if subscription["canceled_at"] is None:
-            subscription["canceled_at"] = self._parts.books.now_for(subscription)
+        subscription["canceled_at"] = self._parts.books.now_for(subscription)
         subscription["cancel_at"] = moment
         subscription["cancel_at_period_end"] = at_period_end
         subscription["cancellation_details"]["reason"] = "cancellation_requested"
@@ -108,6 +109,12 @@ class Endings:
     def _clear(self, subscription: Obj) -> None:
         subscription |= {"cancel_at": None, "cancel_at_period_end": False, "canceled_at": None}
         subscription["cancellation_details"] = {"comment": None, "feedback": None, "reason": None}
+
+    def _drop_prorations(self, subscription: Obj) -> None:
+        invoices = self._parts.invoices
+        for item in invoices.pending_items(subscription["customer"], subscription["id"]):
+            if item["proration"] and item["parent"] is not None:
+                invoices.delete_item(item)
 
     def _credit_unused(self, subscription: Obj) -> None:
         parts = self._parts

@@ -183,3 +183,8 @@ def debits_of(subscription: Obj, item_id: str) -> list[Obj]:
     """What was charged for an item's time: amounts with the time that they paid for."""
     debits: dict[str, Any] = subscription["_debits"]
     return debits.get(item_id, [])
+
+
+def paused_details(why: str, now: int) -> Obj:
+    """What `status_details` say of a subscription that is paused since `now`."""
+    return {"paused": {"subscription": {"type": why}, "transitioned_at": now, "type": "subscription"}}

@@ -1,7 +1,12 @@
 """Pausing a subscription and taking it up again."""
 
-from visiona.sandbox.stripe.engine.subscriptions.cycle import paused_details
-from visiona.sandbox.stripe.engine.subscriptions.objects import Span, items_of, period_from, period_of
+from visiona.sandbox.stripe.engine.subscriptions.objects import (
+    Span,
+    items_of,
+    paused_details,
+    period_from,
+    period_of,
+)
 from visiona.sandbox.stripe.engine.subscriptions.parts import Parts
 from visiona.sandbox.stripe.engine.subscriptions.plans import Change, full_lines, plan_change, unused
 from visiona.sandbox.stripe.errors import invalid
@@ -11,7 +16,7 @@ from visiona.sandbox.stripe.store import Obj
 class Pausing:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        parts.standing.after_settled.append(self._resumption_paid)
+        parts.standing.after_settled.append(self._resumption_settled)
 
     def pause(self, subscription: Obj, params: Obj) -> Obj:
         """Nothing is provided and nothing billed until it is resumed; unused time is credited."""
@@ -43,6 +48,8 @@ class Pausing:
         """Take it up again: with a new period from now on, or with the rest of the one it is in."""
         if subscription["status"] != "paused":
             raise invalid("The subscription is not paused, so it cannot be resumed.", param="id")
+        if subscription["collection_method"] != "charge_automatically":
+            raise invalid("Only subscriptions that are charged automatically can be resumed.", param="id")
         parts = self._parts
         anchor: Obj = params.get("billing_cycle_anchor", {"type": "now"})
         change = self._fresh(subscription) if anchor["type"] == "now" else self._rest(subscription, params)
@@ -53,7 +60,8 @@ class Pausing:
         with parts.books.changing(subscription, "customer.subscription.updated"):
             parts.billing.take_change(subscription, change, invoice)
         if invoice is not None and waits:
-            subscription["_resumes_with"] = invoice["id"]
+            until = parts.books.now_for(subscription) + parts.books.settings.incomplete_after_s
+            subscription |= {"_resumes_with": invoice["id"], "_resumes_until": until}
             parts.books.keep(subscription)
             parts.invoices.finalize(invoice)
             return subscription
@@ -62,8 +70,17 @@ class Pausing:
             parts.collection.advance(invoice)
         return subscription
 
-    def _resumption_paid(self, subscription: Obj, invoice: Obj) -> None:
-        if subscription.get("_resumes_with") == invoice["id"] and invoice["status"] == "paid":
+    def give_up_resuming(self, subscription: Obj) -> None:
+        """Nobody paid in time: it stays paused."""
+        self._parts.invoices.void(self._parts.books.store.get("invoice", subscription["_resumes_with"]))
+
+    def _resumption_settled(self, subscription: Obj, invoice: Obj) -> None:
+        if subscription.get("_resumes_with") != invoice["id"]:
+            return
+        if invoice["status"] == "void":
+            subscription |= {"_resumes_with": None, "_debits": {}}
+            self._parts.books.keep(subscription)
+        else:
             self._run(subscription)
 
     def _run(self, subscription: Obj) -> None:

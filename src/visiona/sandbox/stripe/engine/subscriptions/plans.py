@@ -46,9 +46,11 @@ class Change:
 def plan_change(
     subscription: Obj, items: list[Obj], *, at: int, now: int, reset: bool, prorate: bool, name_of: NameOf
 ) -> Change:
-    """Change a running period's items to `items`. A different interval always begins a new period."""
+    """Change a running period's items to `items`. A different interval always begins a new period, and so
+    does a price where there was none.
+    """
     old_items = items_of(subscription)
-    begins = reset or _rhythm(old_items) != _rhythm(items)
+    begins = reset or _rhythm(old_items) != _rhythm(items) or (_are_free(old_items) and not _are_free(items))
     anchor = now if begins else subscription["billing_cycle_anchor"]
     period = period_from(anchor, items[0]["price"], now) if begins else period_of(subscription)
     after = {item["id"]: item for item in items}
@@ -99,9 +101,9 @@ def unused(subscription: Obj, item: Obj, at: int, name_of: NameOf) -> list[Line]
 
 
 def full_lines(subscription: Obj, items: list[Obj], period: Span, anchor: int, name_of: NameOf) -> list[Line]:
-    """One line for each item; a period that is shorter than its interval costs its share."""
+    """One line for each item, the newest first; a period shorter than its interval costs its share."""
     lines: list[Line] = []
-    for item in items:
+    for item in sorted(items, key=lambda item: -item["created"]):
         whole = whole_period(anchor, item["price"], period.start)
         amount = price_amount(item["price"], item["quantity"])
         if period != whole:
@@ -157,6 +159,11 @@ def _differs(item: Obj, other: Obj | None) -> bool:
     return (
         other is None or item["price"]["id"] != other["price"]["id"] or item["quantity"] != other["quantity"]
     )
+
+
+def _are_free(items: list[Obj]) -> bool:
+    """Whether all prices are zero; a quantity of zero does not make an item free in this sense."""
+    return all(price_amount(item["price"], 1) == 0 for item in items)
 
 
 def _rhythm(items: list[Obj]) -> tuple[str, int]:

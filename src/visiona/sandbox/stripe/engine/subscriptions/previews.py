@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from visiona.sandbox.stripe.engine.changes import copy_of
 from visiona.sandbox.stripe.engine.invoice_object import Order, invoice_object
-from visiona.sandbox.stripe.engine.lines import Line, line_of_item
+from visiona.sandbox.stripe.engine.lines import Line, line_of_item, lines_of_items, newest_first
 from visiona.sandbox.stripe.engine.subscriptions.creation import Creation
 from visiona.sandbox.stripe.engine.subscriptions.endings import Endings
 from visiona.sandbox.stripe.engine.subscriptions.objects import (
@@ -39,7 +39,7 @@ class Previews:
         """The next period's invoice. Raises a `StripeError` where there will be none."""
         after = copy_of(subscription)
         pending = self._parts.invoices.pending_items(subscription["customer"], subscription["id"])
-        return self._next(after, [line_of_item(item) for item in pending])
+        return self._next(after, lines_of_items(pending))
 
     def preview(self, subscription: Obj, details: Obj) -> Obj:
         """The invoice that an update with these parameters leads to: at once where the change is billed
@@ -50,10 +50,12 @@ class Previews:
             raise _none(subscription["customer"])
         plan = self._updating.plan(after, details)
         pending = self._parts.invoices.pending_items(subscription["customer"], subscription["id"])
-        lines = [line_of_item(item) for item in pending]
+        dated = [(item["date"], line_of_item(item)) for item in pending]
+        lines = newest_first(dated)
         change = plan.change
         if change is not None:
-            lines += change.prorations
+            now = self._parts.books.now_for(subscription)
+            lines = newest_first(dated + [(now, line) for line in change.prorations])
             at_once = details.get("proration_behavior") == "always_invoice" and bool(lines)
             if change.begins or at_once:
                 return self._now(after, lines, change)
@@ -68,7 +70,7 @@ class Previews:
         subscription, _ = self._creation.draw_up(params)
         now = self._parts.books.now_for(subscription)
         pending = self._parts.invoices.pending_items(subscription["customer"], None)
-        lines = [line_of_item(item) for item in pending] + self._parts.billing.first_lines(subscription)
+        lines = lines_of_items(pending) + self._parts.billing.first_lines(subscription)
         return self._invoice(subscription, lines, (now, now), now)
 
     def next_of(self, customer: Obj) -> Obj:
