@@ -1,6 +1,7 @@
 """A whole Visiona for journeys: web server, worker and sandbox as the processes that production runs."""
 
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from tests.factories.ledger import STRAY, UNEVEN, UNSETTLED
 from tests.factories.photos import phone_photos
 
@@ -24,6 +26,10 @@ SANDBOX_AUTHORIZATION = {"Authorization": "Bearer r8_sandbox"}
 STRIPE_WEBHOOK_SECRET = "whsec_stripe_sandbox_of_the_journeys"
 STRIPE_AUTHORIZATION = {"Authorization": "Bearer sk_test_sandbox"}
 PASSWORD = "correct horse battery staple"
+
+ROOT = Path(__file__).parents[2]
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 900}
 
 
 @dataclass
@@ -119,8 +125,16 @@ class Stack:
 
 @contextmanager
 def running_stack(owner_url: str, data_dir: Path, **settings: str) -> Generator[Stack]:
-    """A stack on this database, serving; `settings` are further `VISIONA_…` variables."""
+    """A stack on this database, serving; `settings` are further `VISIONA_…` variables. With billing off
+    there is no Stripe.
+    """
     port, replicate_port, llm_port, stripe_port = (free_port() for _ in range(4))
+    sells = settings.get("VISIONA_BILLING") != "off"
+    stripe_settings = {
+        "VISIONA_STRIPE_API_KEY": "sk_test_sandbox",
+        "VISIONA_STRIPE_BASE_URL": f"http://127.0.0.1:{stripe_port}",
+        "VISIONA_STRIPE_WEBHOOK_SECRET": STRIPE_WEBHOOK_SECRET,
+    }
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("VISIONA_")},
         "VISIONA_PORT": str(port),
@@ -135,25 +149,25 @@ def running_stack(owner_url: str, data_dir: Path, **settings: str) -> Generator[
         "VISIONA_OPENAI_BASE_URL": f"http://127.0.0.1:{llm_port}/v1",
         "VISIONA_ANTHROPIC_API_KEY": "sk-ant-sandbox",
         "VISIONA_ANTHROPIC_BASE_URL": f"http://127.0.0.1:{llm_port}",
-        "VISIONA_STRIPE_API_KEY": "sk_test_sandbox",
-        "VISIONA_STRIPE_BASE_URL": f"http://127.0.0.1:{stripe_port}",
-        "VISIONA_STRIPE_WEBHOOK_SECRET": STRIPE_WEBHOOK_SECRET,
         "VISIONA_SANDBOX_TRAINING_SECONDS": "1.5",
         "VISIONA_SANDBOX_GENERATION_SECONDS": "0.5",
+        **(stripe_settings if sells else {}),
         **settings,
     }
     stack = Stack(
         url=f"http://127.0.0.1:{port}",
         sandbox_url=f"http://127.0.0.1:{replicate_port}",
         llm_url=f"http://127.0.0.1:{llm_port}",
-        stripe_url=f"http://127.0.0.1:{stripe_port}",
+        stripe_url=f"http://127.0.0.1:{stripe_port}" if sells else "",
         owner_url=owner_url,
         data_dir=data_dir,
         environment=environment,
     )
     try:
         stack.run("migrate")
-        ports = {"--replicate-port": replicate_port, "--llm-port": llm_port, "--stripe-port": stripe_port}
+        ports = {"--replicate-port": replicate_port, "--llm-port": llm_port}
+        if sells:
+            ports["--stripe-port"] = stripe_port
         stack.start("sandbox", *(str(part) for option in ports.items() for part in option))
         stack.start("serve")
         stack.start("worker")
@@ -167,10 +181,10 @@ def _serves(stack: Stack) -> bool:
     for command, process in stack.processes.items():
         if process.poll() is not None:
             pytest.fail(f"{command} did not start:\n{stack.log(command)[-3000:]}")
-    return all(_answers(url) for url in (f"{stack.url}/readyz", stack.sandbox_url, stack.stripe_url))
+    return all(answers(url) for url in (f"{stack.url}/readyz", stack.sandbox_url, stack.stripe_url) if url)
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
     try:
         return httpx.get(url, timeout=2).status_code == 200
     except httpx.TransportError:
@@ -278,6 +292,49 @@ class Person:
 
     def close(self) -> None:
         self.http.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Generator[Browser]:
+    executable = runpy.run_path(str(ROOT / "scripts" / "find_browser.py"))["find"]()
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=executable,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ],
+        )
+        yield chromium
+        chromium.close()
+
+
+def new_page(browser: Browser, stack: Stack, complaints: list[str], **options: object) -> Page:
+    """A fresh visitor; what the browser complains about is noted."""
+    context: BrowserContext = browser.new_context(base_url=stack.url, **options)  # type: ignore[arg-type] # by name
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
+    return page
+
+
+def screenshot(page: Page, name: str, *, whole: bool = False) -> None:
+    """Pictures of each step, for a person to look at; `whole` shows the page to its end."""
+    folder = ROOT / "test-results"
+    folder.mkdir(exist_ok=True)
+    seen = page.viewport_size
+    if whole and seen:
+        height = page.evaluate("document.documentElement.scrollHeight")
+        page.set_viewport_size({"width": seen["width"], "height": height})
+    page.wait_for_timeout(600)  # what fades in has faded in
+    page.screenshot(path=folder / f"{name}.png")
+    if whole and seen:
+        page.set_viewport_size(seen)
 
 
 NewPerson = Callable[[Stack, str], Person]

@@ -1,56 +1,13 @@
 """The main job in a real browser, from signing up to deleting an image; somebody else sees none of it."""
 
 import re
-import runpy
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
-from tests.journeys.conftest import PASSWORD, Stack
+from playwright.sync_api import Browser, Page, expect
+from tests.journeys.conftest import DESKTOP, PASSWORD, PHONE, Stack, new_page, screenshot
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(240)]
-
-ROOT = Path(__file__).parents[2]
-PHONE = {"width": 390, "height": 844}
-DESKTOP = {"width": 1280, "height": 900}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Generator[Browser]:
-    executable = runpy.run_path(str(ROOT / "scripts" / "find_browser.py"))["find"]()
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=executable,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-            ],
-        )
-        yield chromium
-        chromium.close()
-
-
-def new_page(browser: Browser, stack: Stack, complaints: list[str], **options: object) -> Page:
-    """A fresh visitor; what the browser complains about is noted."""
-    context: BrowserContext = browser.new_context(base_url=stack.url, **options)  # type: ignore[arg-type] # by name
-    page = context.new_page()
-    page.set_default_timeout(20_000)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
-    return page
-
-
-def screenshot(page: Page, name: str) -> None:
-    """Pictures of each step, for a person to look at."""
-    folder = ROOT / "test-results"
-    folder.mkdir(exist_ok=True)
-    page.wait_for_timeout(600)  # what fades in has faded in
-    page.screenshot(path=folder / f"{name}.png")
 
 
 def sign_up(page: Page, email: str) -> None:
