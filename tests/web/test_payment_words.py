@@ -132,7 +132,9 @@ def test_every_status_has_words_and_only_what_can_be_cancelled_offers_it(status:
     assert (found.cancel is not None) == bought.changeable
     leaving = standing(overview(replace(bought, cancel_at=LATER)), quota_of("free"), CATALOGUE, sells=True)
     assert leaving.cancel is None
-    assert leaving.resumable == bought.changeable
+    assert leaving.keep == ("Keep my plan" if bought.changeable else None)
+    changing = standing(overview(replace(bought, next_plan="free")), quota_of("free"), CATALOGUE, sells=True)
+    assert changing.keep == ("Undo the change" if bought.changeable else None)
 
 
 def test_what_cancelling_does() -> None:

@@ -16,7 +16,8 @@ Tone = Literal["good", "busy", "bad", "plain"]
 @dataclass(frozen=True, slots=True)
 class Standing:
     """`badge` says it in a word or two, `sentences` say what happens next and what to do about it.
-    `cancel` says what cancelling would do; None where there is nothing to cancel.
+    `cancel` says what cancelling would do; None where there is nothing to cancel. `keep` is the button that
+    takes back what was arranged for the period's end.
     """
 
     plan: str
@@ -25,7 +26,7 @@ class Standing:
     sentences: tuple[str, ...]
     price: str | None = None
     cancel: str | None = None
-    resumable: bool = False
+    keep: str | None = None
 
 
 def standing(overview: Overview, quota: Quota, catalogue: Catalogue, *, sells: bool) -> Standing:
@@ -45,7 +46,7 @@ def standing(overview: Overview, quota: Quota, catalogue: Catalogue, *, sells: b
         sentences=sentences,
         price=price_of(subscription),
         cancel=_cancel(subscription, title),
-        resumable=subscription.changeable and subscription.cancel_at is not None,
+        keep=_keep(subscription),
     )
 
 
@@ -138,6 +139,14 @@ _WORDS: Final[dict[SubscriptionStatus, Callable[[Subscription, Catalogue], _Word
     SubscriptionStatus.UNKNOWN: _unknown,
 }
 """Of all that bind."""
+
+
+def _keep(subscription: Subscription) -> str | None:
+    if not subscription.changeable:
+        return None
+    if subscription.cancel_at is not None:
+        return "Keep my plan"
+    return None if subscription.next_plan is None else "Undo the change"
 
 
 def _cancel(subscription: Subscription, title: str) -> str | None:
