@@ -6,9 +6,11 @@ and makes our records what follows from it. Two of them at once cannot put an ol
 newer one: `version` tells who came second, and that one reads again.
 """
 
+import asyncio
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -35,7 +37,13 @@ from visiona.payments.model import (
     Overview,
     Subscription,
 )
-from visiona.ports.errors import OutcomeUnknown, ProviderError, ProviderNotFound, ProviderRejected
+from visiona.ports.errors import (
+    OutcomeUnknown,
+    ProviderError,
+    ProviderNotFound,
+    ProviderRejected,
+    ProviderUnavailable,
+)
 from visiona.ports.payments import (
     Checkout,
     CheckoutOrder,
@@ -62,11 +70,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PaymentSettings:
-    """`origin` is where people come back to; with `enabled` false nothing is sold."""
+    """`origin` is where people come back to; with `enabled` false nothing is sold. `patience_s` is how
+    long a person waits for a page of the payment service, however many calls it takes.
+    """
 
     origin: str
     enabled: bool
     mode: Mode
+    patience_s: float = 30.0
 
 
 class PaymentService:
@@ -83,6 +94,8 @@ class PaymentService:
         self._payments = payments
         self._catalogue = catalogue
         self._settings = settings
+        self._readings = 0
+        self._silent = False
 
     @property
     def enabled(self) -> bool:
@@ -109,12 +122,11 @@ class PaymentService:
             own = await store.owns_invoice(connection, actor.user_id, invoice_id)
         if not own or known is None:
             raise model.invoice_not_found()
-        try:
-            return await self._payments.invoice_pages(invoice_id)
-        except ProviderNotFound as error:
-            raise model.invoice_not_found() from error
-        except ProviderError as error:
-            raise _unavailable(error) from error
+        async with self._waited_for():
+            try:
+                return await self._payments.invoice_pages(invoice_id)
+            except ProviderNotFound as error:
+                raise model.invoice_not_found() from error
 
     # Subscribing
 
@@ -132,19 +144,18 @@ class PaymentService:
         Raises `Invalid`, `Conflict` (`already_subscribed`, `payment_in_progress`) or `Unavailable`.
         """
         price = self._price(plan, interval)
-        try:
-            customer_id = await self._customer_id(actor, email, key)
-            subscription = (await self.overview(actor)).subscription
-            if subscription is not None and subscription.live:
-                return await self._change(customer_id, subscription, price)
-            return await self._check_out(actor, customer_id, plan, price)
-        except ProviderNotFound as error:
-            logger.error(  # noqa: TRY400 - a trace would tell no more
-                "no price to sell: run `visiona billing sync` (%s)", error.reason
-            )
-            raise model.not_on_sale() from error
-        except ProviderError as error:
-            raise _unavailable(error) from error
+        async with self._waited_for():
+            try:
+                customer_id = await self._customer_id(actor, email, key)
+                subscription = (await self.overview(actor)).subscription
+                if subscription is not None and subscription.live:
+                    return await self._change(customer_id, subscription, price)
+                return await self._check_out(actor, customer_id, plan, price)
+            except ProviderNotFound as error:
+                logger.error(  # noqa: TRY400 - a trace would tell no more
+                    "no price to sell: run `visiona billing sync` (%s)", error.reason
+                )
+                raise model.not_on_sale() from error
 
     def _price(self, plan: str, interval: Interval) -> Price:
         if not self.enabled:
@@ -301,10 +312,23 @@ class PaymentService:
             cancel=subscription.id if step == "cancel" and subscription and cancelable else None,
             payment_method=step == "payment_method",
         )
-        try:
+        async with self._waited_for():
             return await self._payments.open_portal(order)
+
+    @asynccontextmanager
+    async def _waited_for(self) -> AsyncGenerator[None]:
+        """A person waits for an answer of the payment service. Raises `Unavailable`; what was begun by
+        then is gone on with by their next click, under the same key.
+        """
+        try:
+            async with asyncio.timeout(self._settings.patience_s):
+                yield
         except ProviderError as error:
-            raise _unavailable(error) from error
+            logger.warning("the payment service failed a request: %s", error.reason)
+            raise model.payments_unavailable() from error
+        except TimeoutError as error:
+            logger.warning("the payment service answers too slowly for a person to wait")
+            raise model.payments_unavailable() from error
 
     def _return_url(self, news: str) -> str:
         return f"{self._settings.origin}/billing?checkout={news}"
@@ -352,7 +376,25 @@ class PaymentService:
         return user_id
 
     async def sync(self, user_id: int) -> None:
-        """Read the customer's account and put on record what follows. Raises `RetryLater`."""
+        """Read the customer's account and put on record what follows. Raises `RetryLater`.
+
+        While the payment service does not answer, one reading at a time tries it: the others would
+        take the worker's places, and each hold one until its deadline.
+        """
+        if self._silent and self._readings:
+            await self._postpone(user_id)
+            raise RetryLater("the payment service does not answer")
+        self._readings += 1
+        try:
+            await self._sync(user_id)
+        except ProviderError as error:
+            self._silent = isinstance(error, ProviderUnavailable)
+            await self._postpone(user_id)
+            raise RetryLater(str(error)) from error
+        finally:
+            self._readings -= 1
+
+    async def _sync(self, user_id: int) -> None:
         for _ in range(READINGS):
             async with self._database.transaction(SystemActor("payments")) as connection:
                 customer = await store.customer(connection, user_id)
@@ -363,19 +405,16 @@ class PaymentService:
                 return
             try:
                 report = await self._report(customer.customer_id, customer.mode)
-                if await self._record(customer, report):
-                    await self._close_left_over(user_id, report)
-                    return
-            except ProviderNotFound as error:
+            except ProviderNotFound:
                 # Those who were deleted are still known as such: this is another account's key.
                 logger.error(  # noqa: TRY400 - a trace would tell no more
                     "Stripe does not know user %s: is VISIONA_STRIPE_API_KEY of the right account?", user_id
                 )
-                await self._postpone(user_id)
-                raise RetryLater(str(error)) from error
-            except ProviderError as error:
-                await self._postpone(user_id)
-                raise RetryLater(str(error)) from error
+                raise
+            self._silent = False
+            if await self._record(customer, report):
+                await self._close_left_over(user_id, report)
+                return
         await self._postpone(user_id)
         raise RetryLater("others keep writing what was read")
 
@@ -508,8 +547,3 @@ def _subscribed(report: CustomerReport) -> bool:
 
 async def _ask_for_sync(connection: Connection, user_id: int) -> None:
     await enqueue(connection, SYNC_TASK, once=True, user_id=user_id)
-
-
-def _unavailable(error: ProviderError) -> Exception:
-    logger.warning("the payment service failed a request: %s", error.reason)
-    return model.payments_unavailable()
