@@ -56,6 +56,7 @@ from visiona.ports.payments import (
     PlanChange,
     PortalOrder,
     PublishedThing,
+    SubscriptionStatus,
 )
 
 SYNC_TASK = "payments.sync"
@@ -153,7 +154,8 @@ class PaymentService:
                 return await self._check_out(actor, customer_id, plan, price)
             except ProviderNotFound as error:
                 logger.error(  # noqa: TRY400 - a trace would tell no more
-                    "no price to sell: run `visiona billing sync` (%s)", error.reason
+                    "nothing to sell: run `visiona billing sync`, or is it another account's key? (%s)",
+                    error.reason,
                 )
                 raise model.not_on_sale() from error
 
@@ -440,7 +442,8 @@ class PaymentService:
             for subscription in mirrored:
                 await self._record_subscription(connection, user_id, subscription)
             known = [subscription.id for subscription in mirrored]
-            await store.end_missing_subscriptions(connection, user_id, known, now)
+            for missing, plan in await store.end_missing_subscriptions(connection, user_id, known, now):
+                await _record_change(connection, user_id, missing, SubscriptionStatus.CANCELED, plan)
             await _record_payments(connection, user_id, report)
             windows = model.windows(report, self._catalogue)
             await billing.set_windows(connection, user_id, windows, now)
@@ -461,12 +464,7 @@ class PaymentService:
         if subscription.plan is None and subscription.live:
             logger.error("subscription %s has a price that belongs to no plan", subscription.id)
         if await store.save_subscription(connection, user_id, subscription):
-            details = {
-                "subscription": subscription.id,
-                "status": subscription.status.value,
-                "plan": subscription.plan,
-            }
-            await audit.record(connection, user_id, Action.SUBSCRIPTION_CHANGED, details)
+            await _record_change(connection, user_id, subscription.id, subscription.status, subscription.plan)
 
     async def _close_left_over(self, user_id: int, report: CustomerReport) -> None:
         """Whoever has a subscription has no use for a checkout that is still open; nobody for an old one."""
@@ -527,6 +525,13 @@ class PaymentService:
                     )
                 )
         return offers
+
+
+async def _record_change(
+    connection: Connection, user_id: int, subscription_id: str, status: SubscriptionStatus, plan: str | None
+) -> None:
+    details = {"subscription": subscription_id, "status": status.value, "plan": plan}
+    await audit.record(connection, user_id, Action.SUBSCRIPTION_CHANGED, details)
 
 
 async def _record_payments(connection: Connection, user_id: int, report: CustomerReport) -> None:

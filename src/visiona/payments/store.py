@@ -234,13 +234,15 @@ async def save_subscription(connection: Connection, user_id: int, subscription: 
 
 async def end_missing_subscriptions(
     connection: Connection, user_id: int, known: Collection[str], now: datetime
-) -> None:
-    """What the service does not know any more has ended."""
-    await connection.execute(
+) -> list[tuple[str, str | None]]:
+    """What the service does not know any more has ended: the ids and plans of those."""
+    cursor = await connection.execute(
         """update subscriptions set status = 'canceled', ended_at = coalesce(ended_at, %s)
-           where user_id = %s and not id = any(%s) and status not in ('canceled', 'incomplete_expired')""",
+           where user_id = %s and not id = any(%s) and status not in ('canceled', 'incomplete_expired')
+           returning id, plan""",
         [now, user_id, list(known)],
     )
+    return [(row[0], row[1]) for row in await cursor.fetchall()]
 
 
 async def save_invoice(connection: Connection, user_id: int, invoice: InvoiceReport) -> None:
