@@ -238,6 +238,23 @@ async def test_lists_are_asked_for_properly(shop: Shop, params: Any, param: str,
     assert (error.http_status, error.param, error.code) == (400, param, code)
 
 
+async def test_a_page_goes_on_from_what_has_left_the_list(shop: Shop) -> None:
+    product = (await shop.v1.products.create({"name": "Sold out"})).id
+    made = [
+        (await shop.v1.prices.create({"product": product, "currency": "usd", "unit_amount": number})).id
+        for number in range(6)
+    ]
+    newest_first = made[::-1]
+    mine = {"product": product, "active": True, "limit": 2}
+    page = await shop.v1.prices.list(mine)
+    await shop.v1.prices.update(newest_first[1], {"active": False})
+    assert [one.id for one in await shop.everything(page)] == newest_first
+    before = await shop.v1.prices.list({**mine, "ending_before": newest_first[1]})
+    assert [one.id for one in before.data] == newest_first[:1]
+    with pytest.raises(stripe.InvalidRequestError, match="No such price"):
+        await shop.v1.prices.list({**mine, "starting_after": product})
+
+
 async def test_a_cursor_of_nobody_is_named_by_its_kind(shop: Shop) -> None:
     with pytest.raises(stripe.InvalidRequestError, match="No such customer: 'cus_nobody'"):
         await shop.v1.customers.list({"starting_after": "cus_nobody"})

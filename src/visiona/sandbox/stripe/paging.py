@@ -56,9 +56,9 @@ def page(items: list[Obj], params: Params, url: str, store: Store | None = None)
     limit = params.get("limit", _DEFAULT_LIMIT)
     start, end = 0, len(items)
     if after:
-        start = _cut(items, after, "starting_after", store)[1]
+        start = _cut(items, url, store, after, "starting_after")[1]
     if before:
-        end = _cut(items, before, "ending_before", store)[0]
+        end = _cut(items, url, store, before, "ending_before")[0]
         shown, more = items[max(0, end - limit) : end], end > limit
     else:
         shown, more = items[start : start + limit], end - start > limit
@@ -67,15 +67,16 @@ def page(items: list[Obj], params: Params, url: str, store: Store | None = None)
 
 def _cut(
     items: list[Obj],
+    url: str,
+    store: Store | None,
     id: str,  # noqa: A002 - as on the wire
     param: str,
-    store: Store | None,
 ) -> tuple[int, int]:
     """How many items come before the cursor, and where those begin that come after it."""
     for position, item in enumerate(items):
         if item["id"] == id:
             return position, position + 1
-    kind = items[0]["object"] if items else "object"
+    kind = items[0]["object"] if items else url.rpartition("/")[2].removesuffix("s")
     found = None if store is None else store.kind_of(id)
     if store is None or found is None or (items and found != kind):
         raise missing(kind, id, param=param)

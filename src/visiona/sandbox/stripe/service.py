@@ -64,6 +64,7 @@ class Sandbox:
     def reset(self) -> None:
         """Forget everything, as if just installed."""
         self.store.clear()
+        self.engine.books.reload()
         self.faults.clear()
         self.sender.forget()
 

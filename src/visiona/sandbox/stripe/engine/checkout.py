@@ -28,11 +28,15 @@ _LONGEST_S: Final = 24 * HOUR_S
 _EARLIEST_TRIAL_END_S: Final = 48 * HOUR_S
 _URL: Final = re.compile(r"https?://[^\s/]+(/\S*)?")
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
-_DATA_OF_MODE: Final = {
-    "subscription_data": "subscription",
-    "payment_intent_data": "payment",
-    "setup_intent_data": "setup",
+_MODES_OF: Final = {
+    "customer_creation": ("payment", "setup"),
+    "payment_intent_data": ("payment",),
+    "payment_method_collection": ("subscription",),
+    "setup_intent_data": ("setup",),
+    "submit_type": ("payment", "subscription"),
+    "subscription_data": ("subscription",),
 }
+_MOST_OF_A_KIND: Final = 20
 
 
 class Checkout:
@@ -291,8 +295,12 @@ class Checkout:
         email = params.get("customer_email")
         if email is not None and not _EMAIL.fullmatch(email):
             raise invalid(f"Invalid email address: {email}", param="customer_email", code="email_invalid")
-        for name, mode in _DATA_OF_MODE.items():
-            if name in params and params["mode"] != mode:
+        if "customer_update" in params and "customer" not in params:
+            raise invalid("`customer_update` can only be used with `customer`.", param="customer_update")
+        if params["mode"] == "setup" and "currency" not in params:
+            raise invalid("Missing required param: currency.", param="currency", code="parameter_missing")
+        for name, modes in _MODES_OF.items():
+            if name in params and params["mode"] not in modes:
                 raise invalid(f"You can not pass `{name}` in `{params['mode']}` mode.", param=name)
         self._check_times(params, now)
 
@@ -334,6 +342,12 @@ class Checkout:
             raise invalid(
                 "You must provide at least one recurring price in `subscription` mode when using prices.",
                 param="mode",
+            )
+        if mode == "subscription" and max(len(recurring), len(items) - len(recurring)) > _MOST_OF_A_KIND:
+            raise invalid(
+                f"In `subscription` mode there are at most {_MOST_OF_A_KIND} line items with recurring "
+                f"prices and {_MOST_OF_A_KIND} with one-time prices.",
+                param="line_items",
             )
         require_one_rhythm(recurring)
         if len({item["currency"] for item in items}) > 1:

@@ -1,0 +1,1211 @@
+"""What Stripe's documentation says of buying and paying, told by the official SDK, both ways of calling it.
+
+Amounts are worked out by hand. Test clocks begin on 10 January 2026 at midnight; the month from there has
+2,678,400 seconds.
+"""
+
+import time
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any
+
+import pytest
+import stripe
+from tests.sandbox.stripe.both_ways import START, Life, Shop, amounts, item_of, opened, period_of
+from tests.sandbox.stripe.conftest import Server, run_stripe
+from tests.sandbox.stripe.histories import DAY, HOUR, at
+
+# The SDK hands its form to httpx in a way that httpx has begun to discourage.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+
+FEB_10, MAR_10 = at("2026-02-10"), at("2026-03-10")
+LATER = START + 10 * DAY + 3 * HOUR + 20 * 60 + 17
+"""876,017 seconds into the first month; 1,802,383 are left."""
+HALF = START + 31 * DAY // 2
+"""Half of the first month is over, to the second."""
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Of this file alone: other files' tests do not expect what test clocks tell of other times."""
+    with run_stripe(tmp_path_factory.mktemp("stripe")) as server:
+        yield server
+
+
+@pytest.fixture(params=["sync", "async"])
+async def shop(request: pytest.FixtureRequest, sandbox: Server) -> AsyncGenerator[Shop]:
+    async with opened(sandbox, waits=request.param == "async") as found:
+        yield found
+
+
+# Checkout
+
+
+async def checkout(shop: Shop, **params: Any) -> stripe.checkout.Session:
+    given = {
+        "mode": "subscription",
+        "success_url": "https://shop.example/done?session={CHECKOUT_SESSION_ID}",
+        "cancel_url": "https://shop.example/plans",
+        **params,
+    }
+    if given["mode"] == "subscription" and "line_items" not in given:
+        given["line_items"] = [{"price": (await shop.price()).id, "quantity": 1}]
+    wish = {name: value for name, value in given.items() if value is not None}
+    return await shop.v1.checkout.sessions.create(wish)
+
+
+async def test_a_session_is_open_until_it_is_paid(shop: Shop) -> None:
+    price = await shop.price(2900)
+    session = await checkout(
+        shop,
+        customer_email="new@example.com",
+        client_reference_id="user-7",
+        line_items=[{"price": price.id, "quantity": 2}],
+        metadata={"of": "session"},
+        subscription_data={"metadata": {"of": "subscription"}},
+    )
+    assert session.id.startswith("cs_test_")
+    assert (session.status, session.payment_status, session.mode) == ("open", "unpaid", "subscription")
+    assert (session.amount_subtotal, session.amount_total, session.currency) == (5800, 5800, "usd")
+    assert (session.customer, session.subscription, session.invoice) == (None, None, None)
+    assert (session.ui_mode, session.livemode) == ("hosted_page", False)
+    assert session.url.startswith(shop.server.base)
+    assert session.expires_at == session.created + 24 * HOUR
+    assert session.payment_method_types == ["card"]
+    paid = shop.server.control(f"pay/{session.id}", email="new@example.com")
+    assert paid["redirect_url"] == f"https://shop.example/done?session={session.id}"
+    done = await shop.v1.checkout.sessions.retrieve(session.id, {"expand": ["subscription", "invoice"]})
+    assert (done.status, done.payment_status, done.url) == ("complete", "paid", None)
+    assert (done.client_reference_id, done.customer_email) == ("user-7", "new@example.com")
+    assert done.customer_details.email == "new@example.com"
+    sub = done.subscription
+    assert (sub.status, sub.customer) == ("active", done.customer)
+    # Metadata of the session stays with the session.
+    assert (done.metadata.to_dict(), sub.metadata.to_dict()) == ({"of": "session"}, {"of": "subscription"})
+    assert (item_of(sub).price.id, item_of(sub).quantity) == (price.id, 2)
+    assert (done.invoice.id, done.invoice.status, done.invoice.amount_paid) == (
+        sub.latest_invoice,
+        "paid",
+        5800,
+    )
+    assert sub.default_payment_method is not None
+    lines = await shop.v1.checkout.sessions.line_items.list(session.id)
+    assert [(one.price.id, one.quantity, one.amount_total) for one in lines.data] == [(price.id, 2, 5800)]
+    told = [event.type for event in await shop.events_about(done.customer, session.id)]
+    for name in (
+        "customer.created",
+        "payment_method.attached",
+        "customer.subscription.created",
+        "invoice.paid",
+        "invoice.payment_succeeded",
+        "payment_intent.succeeded",
+        "charge.succeeded",
+        "checkout.session.completed",
+    ):
+        assert told.count(name) == 1, name
+
+
+async def test_sessions_are_found(shop: Shop) -> None:
+    life = await shop.v1.customers.create({"email": "finder@example.com"})
+    first, second = [await checkout(shop, customer=life.id) for _ in range(2)]
+    shop.server.control(f"pay/{first.id}")
+    sessions = shop.v1.checkout.sessions
+    done = await sessions.retrieve(first.id)
+    assert [one.id for one in (await sessions.list({"customer": life.id})).data] == [second.id, first.id]
+    for wish, found in (
+        ({"customer": life.id, "status": "open"}, second),
+        ({"customer": life.id, "status": "complete"}, first),
+        ({"subscription": done.subscription}, first),
+    ):
+        assert [one.id for one in (await sessions.list(wish)).data] == [found.id]
+
+
+async def test_a_session_is_over_when_it_has_expired(shop: Shop) -> None:
+    soon = int(time.time()) + 30 * 60 + 5
+    session = await checkout(shop, customer_email="late@example.com", expires_at=soon)
+    assert session.expires_at == soon
+    over = await shop.v1.checkout.sessions.expire(session.id)
+    assert (over.status, over.url) == ("expired", None)
+    with pytest.raises(stripe.InvalidRequestError, match="expired"):
+        await shop.v1.checkout.sessions.expire(session.id)
+    assert shop.server.raw.post(f"/_sandbox/pay/{session.id}").status_code == 400
+    assert [event.type for event in await shop.events_about(session.id)] == ["checkout.session.expired"]
+
+
+async def test_a_session_with_a_trial_takes_no_money(shop: Shop) -> None:
+    trial = {
+        "trial_period_days": 14,
+        "trial_settings": {"end_behavior": {"missing_payment_method": "cancel"}},
+    }
+    session = await checkout(shop, customer_email="trial@example.com", subscription_data=trial)
+    assert (session.amount_total, session.payment_method_collection) == (0, "always")
+    shop.server.control(f"pay/{session.id}")
+    done = await shop.v1.checkout.sessions.retrieve(session.id, {"expand": ["subscription.latest_invoice"]})
+    assert (done.status, done.payment_status) == ("complete", "no_payment_required")
+    sub = done.subscription
+    assert sub.status == "trialing"
+    assert (sub.trial_end - sub.trial_start, sub.trial_start) == (14 * DAY, sub.start_date)
+    assert (sub.billing_cycle_anchor, period_of(sub)) == (sub.trial_end, (sub.trial_start, sub.trial_end))
+    assert sub.trial_settings.end_behavior.missing_payment_method == "cancel"
+    invoice = sub.latest_invoice
+    assert (invoice.status, invoice.amount_due, invoice.billing_reason) == ("paid", 0, "subscription_create")
+
+
+async def test_a_refused_card_leaves_a_session_open(shop: Shop) -> None:
+    session = await checkout(shop, customer_email="poor@example.com")
+    answer = shop.server.control(f"pay/{session.id}", number="4000000000009995")
+    assert (answer["outcome"], answer["code"]) == ("Declined", "insufficient_funds")
+    found = await shop.v1.checkout.sessions.retrieve(session.id)
+    assert (found.status, found.payment_status, found.subscription) == ("open", "unpaid", None)
+    asked = shop.server.control(f"pay/{session.id}", number="4000002760003184", approve=False)
+    assert (asked["outcome"], asked["challenged"]) == ("Declined", True)
+    shop.server.control(f"pay/{session.id}", number="4000002760003184", approve=True)
+    assert (await shop.v1.checkout.sessions.retrieve(session.id)).payment_status == "paid"
+
+
+@pytest.mark.parametrize(
+    ("params", "param", "code"),
+    [
+        ({"payment_method_types": ["card"]}, "payment_method_types", "parameter_unknown"),
+        ({"mode": None}, "mode", "parameter_missing"),
+        ({"mode": "subscribe"}, "mode", None),
+        ({"line_items": []}, "line_items", None),
+        (
+            {"line_items": [{"price": "price_gone", "quantity": 1}]},
+            "line_items[0][price]",
+            "resource_missing",
+        ),
+        ({"customer": "cus_gone"}, "customer", "resource_missing"),
+        ({"customer_email": "nobody"}, "customer_email", "email_invalid"),
+        ({"success_url": None}, "success_url", "parameter_missing"),
+        ({"success_url": "done"}, "success_url", "url_invalid"),
+        ({"subscription_data": {"trial_period_days": 0}}, "subscription_data[trial_period_days]", None),
+        ({"subscription_data": {"proration_behavior": "always_invoice"}}, None, None),
+        ({"mode": "payment", "subscription_data": {"metadata": {"a": "1"}}}, "subscription_data", None),
+        ({"customer_update": {"address": "auto"}}, "customer_update", None),
+        ({"customer_creation": "always"}, "customer_creation", None),
+        ({"mode": "payment", "payment_method_collection": "always"}, "payment_method_collection", None),
+        ({"mode": "setup", "submit_type": "pay", "currency": "usd"}, "submit_type", None),
+        ({"mode": "setup"}, "currency", "parameter_missing"),
+        ({"expires_at": 1}, "expires_at", None),
+        ({"expires_at": "tomorrow"}, "expires_at", "parameter_invalid_integer"),
+    ],
+)
+async def test_sessions_are_asked_for_properly(
+    shop: Shop, params: dict[str, Any], param: str | None, code: str | None
+) -> None:
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await checkout(shop, **params)
+    assert refused.value.http_status == 400
+    assert param in {None, refused.value.param}
+    assert code in {None, refused.value.code}
+
+
+async def test_limits_of_a_session(shop: Shop) -> None:
+    now = int(time.time())
+    for moment in (now + 29 * 60, now + 24 * HOUR + 60):
+        with pytest.raises(stripe.InvalidRequestError) as refused:
+            await checkout(shop, expires_at=moment)
+        assert refused.value.param == "expires_at"
+    customer = await shop.v1.customers.create({})
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await checkout(shop, customer=customer.id, customer_email="both@example.com")
+    assert "customer, customer_email" in refused.value.user_message
+
+
+# New subscriptions
+
+
+async def test_a_first_payment(shop: Shop) -> None:
+    life = await shop.life()
+    price = await shop.price(2900)
+    sub = await life.subscribe(price, metadata={"user": "7"}, expand=["latest_invoice.payments"])
+    assert (sub.status, sub.collection_method, sub.currency) == ("active", "charge_automatically", "usd")
+    assert (sub.start_date, sub.created, sub.billing_cycle_anchor) == (START, START, START)
+    assert period_of(sub) == (START, FEB_10)
+    assert (sub.cancel_at, sub.canceled_at, sub.ended_at, sub.trial_end) == (None, None, None, None)
+    assert (sub.test_clock, sub.livemode, sub.schedule) == (life.clock, False, None)
+    invoice = sub.latest_invoice
+    assert (invoice.status, invoice.billing_reason) == ("paid", "subscription_create")
+    assert (invoice.amount_due, invoice.amount_paid, invoice.amount_remaining) == (2900, 2900, 0)
+    assert (invoice.attempted, invoice.attempt_count, invoice.auto_advance) == (True, 1, False)
+    # What used to be on the invoice itself lies elsewhere now.
+    for name in ("subscription", "charge", "payment_intent", "paid", "tax"):
+        assert name not in invoice
+    assert invoice.parent.type == "subscription_details"
+    assert invoice.parent.subscription_details.subscription == sub.id
+    assert invoice.parent.subscription_details.metadata.to_dict() == {"user": "7"}
+    (line,) = invoice.lines.data
+    assert (line.amount, line.quantity, line.currency) == (2900, 1, "usd")
+    assert (line.period.start, line.period.end) == (START, FEB_10)
+    assert line.parent.subscription_item_details.subscription_item == item_of(sub).id
+    assert line.parent.subscription_item_details.proration is False
+    assert line.pricing.price_details.price == price.id
+    transitions = invoice.status_transitions
+    assert (transitions.finalized_at, transitions.paid_at, transitions.voided_at) == (START, START, None)
+    assert invoice.number.endswith("-0001")
+    assert invoice.hosted_invoice_url.startswith(shop.server.base)
+    assert invoice.invoice_pdf.startswith(shop.server.base)
+    # From the invoice to its charge, and back.
+    (payment,) = invoice.payments.data
+    assert (payment.status, payment.amount_paid, payment.is_default) == ("paid", 2900, True)
+    intent = await shop.v1.payment_intents.retrieve(
+        payment.payment.payment_intent, {"expand": ["latest_charge"]}
+    )
+    charge = intent.latest_charge
+    assert (intent.status, intent.amount_received, "invoice" in intent) == ("succeeded", 2900, False)
+    assert (charge.paid, charge.amount, "invoice" in charge) == (True, 2900, False)
+    wish = {"payment": {"type": "payment_intent", "payment_intent": intent.id}}
+    (back,) = (await shop.v1.invoice_payments.list(wish)).data
+    assert back.invoice == invoice.id
+
+
+async def test_events_of_a_first_payment(shop: Shop) -> None:
+    life = await shop.life()
+    sub = await life.subscribe(await shop.price())
+    told = [event.type for event in await shop.events_about(life.customer)]
+    begun = told[told.index("invoice.created") :]
+    for name in (
+        "invoice.created",
+        "invoice.finalized",
+        "payment_intent.created",
+        "charge.succeeded",
+        "payment_intent.succeeded",
+        "invoice.updated",
+        "invoice.paid",
+        "invoice.payment_succeeded",
+        "customer.subscription.created",
+    ):
+        assert begun.count(name) == 1, name
+    (created,) = await shop.events_about(sub.id, types=["customer.subscription.created"])
+    assert created.data.object.status == "active"
+
+
+@pytest.mark.parametrize(
+    ("behavior", "status", "invoice_status"),
+    [("allow_incomplete", "incomplete", "open"), ("default_incomplete", "incomplete", "open")],
+)
+async def test_a_first_payment_that_fails(
+    shop: Shop, behavior: str, status: str, invoice_status: str
+) -> None:
+    life = await shop.life(card="pm_card_chargeCustomerFail")
+    sub = await life.subscribe(
+        await shop.price(), payment_behavior=behavior, expand=["latest_invoice.confirmation_secret"]
+    )
+    invoice = sub.latest_invoice
+    assert (sub.status, invoice.status, invoice.amount_remaining) == (status, invoice_status, 900)
+    # A first invoice is not tried again by itself: the customer has 23 hours.
+    assert (invoice.auto_advance, invoice.next_payment_attempt) == (False, None)
+    assert invoice.attempted is (behavior == "allow_incomplete")
+    assert invoice.confirmation_secret.client_secret.startswith("pi_")
+    await life.advance(23 * HOUR - 1)
+    assert (await life.subscription(sub)).status == "incomplete"
+    await life.advance(1)
+    ended = await life.subscription(sub)
+    assert (ended.status, ended.ended_at) == ("incomplete_expired", START + 23 * HOUR)
+    assert (await life.latest(sub)).status == "void"
+    assert [one.id for one in (await shop.v1.subscriptions.list({"customer": life.customer})).data] == [
+        sub.id
+    ]
+
+
+async def test_a_first_payment_made_good(shop: Shop) -> None:
+    life = await shop.life(card="pm_card_chargeCustomerFail")
+    sub = await life.subscribe(await shop.price())
+    invoice = await life.latest(sub)
+    await life.advance(HOUR)
+    method = await shop.v1.payment_methods.attach("pm_card_visa", {"customer": life.customer})
+    paid = await shop.v1.invoices.pay(invoice.id, {"payment_method": method.id})
+    assert (paid.status, paid.status_transitions.paid_at) == ("paid", START + HOUR)
+    assert (await life.subscription(sub)).status == "active"
+    (event,) = await shop.events_about(sub.id, types=["customer.subscription.updated"])
+    assert event.data.previous_attributes.to_dict() == {"status": "incomplete"}
+    # The period still counts from the beginning.
+    assert period_of(await life.subscription(sub)) == (START, FEB_10)
+
+
+async def test_error_if_incomplete_leaves_nothing(shop: Shop) -> None:
+    life = await shop.life(card="pm_card_chargeCustomerFail")
+    with pytest.raises(stripe.CardError) as refused:
+        await life.subscribe(await shop.price(), payment_behavior="error_if_incomplete")
+    assert (refused.value.http_status, refused.value.code) == (402, "card_declined")
+    wish = {"customer": life.customer, "status": "all"}
+    assert (await shop.v1.subscriptions.list(wish)).data == []
+    assert await life.invoices() == []
+
+
+async def test_a_bank_that_asks(shop: Shop) -> None:
+    life = await shop.life(card="pm_card_authenticationRequired")
+    sub = await life.subscribe(await shop.price())
+    assert sub.status == "incomplete"
+    invoice = await life.latest(sub)
+    intent = await shop.v1.payment_intents.retrieve(invoice.payments.data[0].payment.payment_intent)
+    assert (intent.status, intent.next_action.type) == ("requires_action", "use_stripe_sdk")
+    told = [event.type for event in await life.told()]
+    assert {"invoice.payment_action_required", "payment_intent.requires_action"} <= set(told)
+    with pytest.raises(stripe.CardError) as refused:
+        await shop.v1.invoices.pay(invoice.id)
+    assert refused.value.code == "invoice_payment_intent_requires_action"
+
+
+async def test_without_a_card_nothing_is_sold(shop: Shop) -> None:
+    life = await shop.life(card=None)
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await life.subscribe(await shop.price())
+    assert (refused.value.http_status, refused.value.code) == (400, "resource_missing")
+    assert "no attached payment source or default payment method" in refused.value.user_message
+    waiting = await life.subscribe(await shop.price(), payment_behavior="default_incomplete")
+    assert waiting.status == "incomplete"
+
+
+# Changes within a period
+
+
+async def test_an_upgrade_waits_for_the_next_invoice(shop: Shop) -> None:
+    life = await shop.life()
+    basic, pro = await shop.price(900), await shop.price(2900)
+    sub = await life.subscribe(basic)
+    await life.advance_to(LATER)
+    changed = await life.switch(sub, pro)
+    # The plan is another at once, the period the same; nothing is charged yet.
+    assert (item_of(changed).id, item_of(changed).price.id) == (item_of(sub).id, pro.id)
+    assert (period_of(changed), changed.billing_cycle_anchor) == ((START, FEB_10), START)
+    assert len(await life.invoices()) == 1
+    pending = (await shop.v1.invoice_items.list({"customer": life.customer, "pending": True})).data[::-1]
+    # 900 * 1802383 / 2678400 = 605.64; 2900 * 1802383 / 2678400 = 1951.50
+    assert [item.amount for item in pending] == [-606, 1952]
+    assert all(item.proration for item in pending)
+    assert {(item.period.start, item.period.end) for item in pending} == {(LATER, FEB_10)}
+    assert [item.parent.subscription_details.subscription for item in pending] == [sub.id] * 2
+    await life.advance_to(FEB_10 + HOUR)
+    invoice = await life.latest(sub)
+    assert (invoice.billing_reason, invoice.status, invoice.total) == ("subscription_cycle", "paid", 4246)
+    assert amounts(invoice) == [-606, 1952, 2900]
+    proration, *_ = invoice.lines.data
+    assert proration.parent.subscription_item_details.proration is True
+    assert (proration.period.start, proration.period.end) == (LATER, FEB_10)
+
+
+async def test_an_upgrade_is_paid_at_once(shop: Shop) -> None:
+    life = await shop.life()
+    basic, pro = await shop.price(900), await shop.price(2900)
+    sub = await life.subscribe(basic)
+    await life.advance_to(LATER)
+    wish = {
+        "items": [{"id": item_of(sub).id, "price": pro.id}],
+        "proration_behavior": "always_invoice",
+        "proration_date": LATER,
+    }
+    preview = await shop.v1.invoices.create_preview({"subscription": sub.id, "subscription_details": wish})
+    assert preview.id.startswith("upcoming_in")
+    assert (preview.amount_due, amounts(preview)) == (1346, [-606, 1952])
+    assert preview.billing_reason == "upcoming"
+    assert len(await life.invoices()) == 1
+    await shop.v1.subscriptions.update(sub.id, wish)
+    invoice = await life.latest(sub)
+    assert (invoice.billing_reason, invoice.status) == ("subscription_update", "paid")
+    assert (invoice.total, invoice.amount_paid, amounts(invoice)) == (1346, 1346, [-606, 1952])
+    assert invoice.parent.subscription_details.subscription_proration_date == LATER
+    # Further down again: what the rest had cost comes back, 1952 * 950400 / 1802383 = 1029.29, and the
+    # rest of the smaller plan costs 900 * 950400 / 2678400 = 319.35.
+    await life.advance_to(START + 20 * DAY)
+    await life.switch(sub, basic, proration_behavior="always_invoice")
+    credit = await life.latest(sub)
+    assert (credit.total, credit.amount_due, credit.status) == (-710, 0, "paid")
+    assert amounts(credit) == [-1029, 319]
+    assert (credit.starting_balance, credit.ending_balance, await life.balance()) == (0, -710, -710)
+    # Credit is not paid out: the next invoice uses it.
+    await life.advance_to(FEB_10 + HOUR)
+    renewed = await life.latest(sub)
+    assert (renewed.total, renewed.starting_balance, renewed.amount_due) == (900, -710, 190)
+    assert (renewed.amount_paid, renewed.ending_balance, await life.balance()) == (190, 0, 0)
+
+
+async def test_a_change_without_proration(shop: Shop) -> None:
+    life = await shop.life()
+    sub = await life.subscribe(await shop.price(900))
+    await life.advance_to(LATER)
+    await life.switch(sub, await shop.price(2900), proration_behavior="none")
+    assert (await shop.v1.invoice_items.list({"customer": life.customer})).data == []
+    await life.advance_to(FEB_10 + HOUR)
+    assert amounts(await life.latest(sub)) == [2900]
+
+
+async def test_another_interval_begins_anew(shop: Shop) -> None:
+    life = await shop.life()
+    sub = await life.subscribe(await shop.price(900))
+    await life.advance_to(LATER)
+    changed = await life.switch(sub, await shop.price(9000, "year"))
+    # Billed at once, whatever the proration behaviour; the anchor moves to the change.
+    assert changed.billing_cycle_anchor == LATER
+    assert period_of(changed) == (LATER, LATER + 365 * DAY)
+    invoice = await life.latest(sub)
+    assert (invoice.status, amounts(invoice), invoice.total) == ("paid", [-606, 9000], 8394)
+
+
+async def test_a_plan_that_was_free_begins_with_its_first_price(shop: Shop) -> None:
+    life = await shop.life()
+    sub = await life.subscribe(await shop.price(0))
+    assert (sub.status, (await life.latest(sub)).amount_due) == ("active", 0)
+    await life.advance_to(LATER)
+    changed = await life.switch(sub, await shop.price(900), proration_behavior="none")
+    assert changed.billing_cycle_anchor == LATER
+    assert period_of(changed)[0] == LATER
+    invoice = await life.latest(sub)
+    assert (invoice.billing_reason, amounts(invoice)) == ("subscription_update", [900])
+
+
+async def test_the_anchor_can_be_set_to_now(shop: Shop) -> None:
+    life = await shop.life()
+    sub = await life.subscribe(await shop.price(900))
+    await life.advance_to(LATER)
+    changed = await shop.v1.subscriptions.update(sub.id, {"billing_cycle_anchor": {"type": "now"}})
+    assert (changed.billing_cycle_anchor, period_of(changed)[0]) == (LATER, LATER)
+    assert amounts(await life.latest(sub)) == [-606, 900]
+
+
+async def test_quantities_are_prorated(shop: Shop) -> None:
+    life = await shop.life()
+    sub = await life.subscribe(await shop.price(500))
+    await life.advance_to(HALF)
+    wish = {"items": [{"id": item_of(sub).id, "quantity": 3}], "proration_behavior": "always_invoice"}
+    changed = await shop.v1.subscriptions.update(sub.id, wish)
+    assert item_of(changed).quantity == 3
+    assert amounts(await life.latest(sub)) == [-250, 750]
+
+
+async def test_an_item_without_its_id_is_a_second_item(shop: Shop) -> None:
+    life = await shop.life()
+    basic, extra = await shop.price(900), await shop.price(400)
+    sub = await life.subscribe(basic)
+    await life.advance_to(HALF)
+    both = await shop.v1.subscriptions.update(sub.id, {"items": [{"price": extra.id}]})
+    assert [item.price.id for item in both["items"].data] == [basic.id, extra.id]
+    # The one at its full price again: the same price cannot be there twice.
+    with pytest.raises(stripe.InvalidRequestError):
+        await shop.v1.subscriptions.update(sub.id, {"items": [{"price": basic.id}]})
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await shop.v1.subscriptions.update(sub.id, {"items": [{"id": "si_nobody", "price": basic.id}]})
+    assert refused.value.param == "items[0][id]"
+    yearly = await shop.price(9000, "year")
+    with pytest.raises(stripe.InvalidRequestError, match="interval"):
+        await shop.v1.subscriptions.update(sub.id, {"items": [{"price": yearly.id}]})
+    await life.advance_to(FEB_10 + HOUR)
+    # The half month of the second item, then whole months: the newest item first.
+    assert amounts(await life.latest(sub)) == [200, 400, 900]
+    second = both["items"].data[1].id
+    alone = await shop.v1.subscriptions.update(sub.id, {"items": [{"id": second, "deleted": True}]})
+    assert item_of(alone).price.id == basic.id
+
+
+async def test_prorations_stand_before_the_period_the_newest_first(shop: Shop) -> None:
+    life = await shop.life()
+    sub = await life.subscribe(await shop.price(3100))
+    for days, quantity in ((10, 2), (20, 3)):
+        await life.advance_to(START + days * DAY)
+        await shop.v1.subscriptions.update(sub.id, {"items": [{"id": item_of(sub).id, "quantity": quantity}]})
+    await life.advance_to(FEB_10 + HOUR)
+    # 100 a day: 21 days are left at first, then 11.
+    assert amounts(await life.latest(sub)) == [-2200, 3300, -2100, 4200, 9300]
+
+
+async def test_an_upgrade_that_nobody_pays(shop: Shop) -> None:
+    life = await shop.life()
+    pro = await shop.price(2900)
+    sub = await life.subscribe(await shop.price(900))
+    await life.advance_to(LATER)
+    await life.use_card("pm_card_chargeCustomerFail")
+    with pytest.raises(stripe.CardError):
+        await life.switch(
+            sub, pro, proration_behavior="always_invoice", payment_behavior="error_if_incomplete"
+        )
+    assert item_of(await life.subscription(sub)).price.unit_amount == 900
+    waiting = await life.switch(
+        sub, pro, proration_behavior="always_invoice", payment_behavior="pending_if_incomplete"
+    )
+    assert (waiting.status, item_of(waiting).price.unit_amount) == ("active", 900)
+    assert waiting.pending_update.expires_at == LATER + 23 * HOUR
+    assert waiting.pending_update.subscription_items[0].price.id == pro.id
+    invoice = await life.latest(sub)
+    assert (invoice.status, invoice.total) == ("open", 1346)
+    await life.use_card("pm_card_visa")
+    await shop.v1.invoices.pay(invoice.id)
+    applied = await life.subscription(sub)
+    assert (applied.pending_update, item_of(applied).price.id) == (None, pro.id)
+    told = await shop.events_about(sub.id, types=["customer.subscription.pending_update_applied"])
+    assert len(told) == 1
+    # Without such care the change is made, and the money owed.
+    other = await life.subscribe(await shop.price(900))
+    await life.use_card("pm_card_chargeCustomerFail")
+    owing = await life.switch(other, pro, proration_behavior="always_invoice")
+    assert (owing.status, item_of(owing).price.id) == ("past_due", pro.id)
+
+
+# Endings
+
+
+async def test_cancelling_at_the_end_of_the_period(shop: Shop) -> None:
+    life = await shop.life()
+    sub = await life.subscribe(await shop.price())
+    await life.advance(DAY)
+    subscriptions = shop.v1.subscriptions
+    ending = await subscriptions.update(
+        sub.id, {"cancel_at_period_end": True, "cancellation_details": {"feedback": "too_expensive"}}
+    )
+    assert (ending.status, ending.cancel_at_period_end, ending.cancel_at) == ("active", True, FEB_10)
+    assert (ending.canceled_at, ending.ended_at) == (START + DAY, None)
+    assert ending.cancellation_details.reason == "cancellation_requested"
+    assert ending.cancellation_details.feedback == "too_expensive"
+    back = await subscriptions.update(sub.id, {"cancel_at_period_end": False})
+    assert (back.cancel_at_period_end, back.cancel_at, back.canceled_at) == (False, None, None)
+    assert back.cancellation_details.reason is None
+    await life.advance(DAY)
+    await subscriptions.update(sub.id, {"cancel_at_period_end": True})
+    with pytest.raises(stripe.InvalidRequestError) as none:
+        await shop.v1.invoices.create_preview({"subscription": sub.id})
+    assert (none.value.http_status, none.value.code) == (404, "invoice_upcoming_none")
+    await life.advance_to(FEB_10 - 1)
+    assert (await life.subscription(sub)).status == "active"
+    await life.advance_to(FEB_10)
+    over = await life.subscription(sub)
+    # `canceled_at` is when it was asked for, `ended_at` when it ended.
+    assert (over.status, over.canceled_at, over.ended_at) == ("canceled", START + 2 * DAY, FEB_10)
+    assert over.cancel_at_period_end is True
+    assert len(await life.invoices()) == 1
+    told = await shop.events_about(sub.id, types=["customer.subscription.deleted"])
+    assert [event.created for event in told] == [FEB_10]
+    # It is largely immutable now.
+    noted = await subscriptions.update(sub.id, {"metadata": {"why": "asked"}})
+    assert noted.metadata.why == "asked"
+    with pytest.raises(stripe.InvalidRequestError):
+        await subscriptions.update(sub.id, {"cancel_at_period_end": False})
+    with pytest.raises(stripe.InvalidRequestError):
+        await subscriptions.cancel(sub.id)
+
+
+async def test_a_date_to_end_at(shop: Shop) -> None:
+    life = await shop.life()
+    sub = await life.subscribe(await shop.price(2800))
+    subscriptions = shop.v1.subscriptions
+    # A date in a later period makes that period shorter, and cheaper: 14 of 28 days.
+    dated = await subscriptions.update(sub.id, {"cancel_at": FEB_10 + 14 * DAY})
+    assert (dated.cancel_at, dated.cancel_at_period_end) == (FEB_10 + 14 * DAY, False)
+    await life.advance_to(FEB_10 + HOUR)
+    assert amounts(await life.latest(sub)) == [1400]
+    assert (await subscriptions.update(sub.id, {"cancel_at": ""})).cancel_at is None
+    least = await subscriptions.update(sub.id, {"cancel_at": "min_period_end"})
+    assert least.cancel_at == period_of(least)[1]
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await subscriptions.update(sub.id, {"cancel_at": FEB_10})
+    assert refused.value.param == "cancel_at"
+    with pytest.raises(stripe.InvalidRequestError):
+        await subscriptions.update(sub.id, {"cancel_at": MAR_10, "cancel_at_period_end": True})
+
+
+async def test_cancelling_now(shop: Shop) -> None:
+    life = await shop.life()
+    subscriptions = shop.v1.subscriptions
+    sub = await life.subscribe(await shop.price(900))
+    await life.advance_to(HALF)
+    # Nothing is given back unless it is asked for, and what waits is forgotten.
+    await shop.v1.subscriptions.update(sub.id, {"items": [{"id": item_of(sub).id, "quantity": 2}]})
+    own = await shop.v1.invoice_items.create({"customer": life.customer, "amount": 70, "currency": "usd"})
+    over = await subscriptions.cancel(sub.id, {"cancellation_details": {"comment": "Enough"}})
+    assert (over.status, over.ended_at, over.canceled_at) == ("canceled", HALF, HALF)
+    assert (over.cancellation_details.reason, over.cancellation_details.comment) == (
+        "cancellation_requested",
+        "Enough",
+    )
+    pending = (await shop.v1.invoice_items.list({"customer": life.customer, "pending": True})).data
+    assert [item.id for item in pending] == [own.id]
+    await shop.v1.invoice_items.delete(own.id)
+    assert (await life.balance(), len(await life.invoices())) == (0, 1)
+
+
+async def test_cancelling_now_with_credit(shop: Shop) -> None:
+    life = await shop.life()
+    subscriptions = shop.v1.subscriptions
+    sub = await life.subscribe(await shop.price(900))
+    await life.advance_to(HALF)
+    await subscriptions.cancel(sub.id, {"prorate": True, "invoice_now": True})
+    final = await life.latest(sub)
+    assert (amounts(final), final.status, final.amount_due) == ([-450], "paid", 0)
+    assert await life.balance() == -450
+    (transaction,) = (await shop.v1.customers.balance_transactions.list(life.customer)).data
+    assert (transaction.amount, transaction.ending_balance, transaction.invoice) == (-450, -450, final.id)
+    # With `prorate` alone the credit waits for another invoice.
+    other = await life.subscribe(await shop.price(600))
+    assert ((await life.latest(other)).amount_due, await life.balance()) == (150, 0)
+    await life.advance(DAY * 31 // 2)
+    await subscriptions.cancel(other.id, {"prorate": True})
+    pending = (await shop.v1.invoice_items.list({"customer": life.customer, "pending": True})).data
+    assert [item.amount for item in pending] == [-300]
+
+
+async def test_what_is_canceled_is_listed_on_request(shop: Shop) -> None:
+    life = await shop.life()
+    kept, gone = [await life.subscribe(await shop.price()) for _ in range(2)]
+    await shop.v1.subscriptions.cancel(gone.id)
+    for status, ids in (
+        (None, [kept.id]),
+        ("active", [kept.id]),
+        ("canceled", [gone.id]),
+        ("ended", [gone.id]),
+        ("all", [gone.id, kept.id]),
+    ):
+        wish = {"customer": life.customer, **({"status": status} if status else {})}
+        assert [one.id for one in (await shop.v1.subscriptions.list(wish)).data] == ids, status
+
+
+# Trials
+
+
+async def test_a_trial_from_first_to_last(shop: Shop) -> None:
+    life = await shop.life()
+    sub = await life.subscribe(await shop.price(900), trial_period_days=10)
+    end = START + 10 * DAY
+    assert (sub.status, sub.trial_start, sub.trial_end) == ("trialing", START, end)
+    assert (sub.billing_cycle_anchor, period_of(sub)) == (end, (START, end))
+    assert [one.amount_due for one in await life.invoices()] == [0]
+    await life.advance_to(end - 3 * DAY - 1)
+    assert await life.told("customer.subscription.trial_will_end") == []
+    await life.advance_to(end - 3 * DAY)
+    (reminder,) = await life.told("customer.subscription.trial_will_end")
+    assert (reminder.created, reminder.data.object.trial_end) == (end - 3 * DAY, end)
+    await life.advance_to(end)
+    active = await life.subscription(sub)
+    assert (active.status, period_of(active)) == ("active", (end, at("2026-02-20")))
+    # Active at once; the money is asked for an hour later.
+    invoice = await life.latest(sub)
+    assert (invoice.status, invoice.billing_reason, invoice.total) == ("draft", "subscription_cycle", 900)
+    await life.advance_to(end + HOUR)
+    assert (await life.latest(sub)).status == "paid"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status"), [("cancel", "canceled"), ("pause", "paused"), ("create_invoice", "past_due")]
+)
+async def test_a_trial_that_nobody_has_a_card_for(shop: Shop, behaviour: str, status: str) -> None:
+    life = await shop.life(card=None)
+    sub = await life.subscribe(
+        await shop.price(),
+        trial_period_days=2,
+        trial_settings={"end_behavior": {"missing_payment_method": behaviour}},
+    )
+    assert sub.pending_setup_intent.startswith("seti_")
+    # A trial shorter than three days reminds at once.
+    assert len(await life.told("customer.subscription.trial_will_end")) == 1
+    await life.advance_to(START + 2 * DAY + HOUR)
+    found = await life.subscription(sub)
+    assert found.status == status
+    if status == "paused":
+        assert found.status_details.paused.subscription.type == "trial_end_without_payment_method"
+        assert len(await life.told("customer.subscription.paused")) == 1
+        # A paused subscription bills nothing, and goes on when it is told to.
+        await life.advance(40 * DAY)
+        assert len(await life.invoices()) == 1
+        await life.use_card("pm_card_visa")
+        resumed = await shop.v1.subscriptions.resume(sub.id)
+        assert (resumed.status, resumed.billing_cycle_anchor) == ("active", life.now)
+        assert (await life.latest(sub)).status == "paid"
+        assert len(await life.told("customer.subscription.resumed")) == 1
+
+
+async def test_a_trial_is_ended_or_moved(shop: Shop) -> None:
+    life = await shop.life()
+    sub = await life.subscribe(await shop.price(900), trial_end=START + 10 * DAY)
+    moved = await shop.v1.subscriptions.update(sub.id, {"trial_end": START + 20 * DAY})
+    assert (moved.trial_end, moved.billing_cycle_anchor) == (START + 20 * DAY, START + 20 * DAY)
+    await life.advance(DAY)
+    # A change of plan on trial costs nothing.
+    await life.switch(sub, await shop.price(2900))
+    assert (await shop.v1.invoice_items.list({"customer": life.customer})).data == []
+    now = await shop.v1.subscriptions.update(sub.id, {"trial_end": "now"})
+    assert (now.status, now.trial_end, period_of(now)[0]) == ("active", START + DAY, START + DAY)
+    invoice = await life.latest(sub)
+    assert (invoice.status, invoice.amount_paid) == ("paid", 2900)
+
+
+async def test_resuming_waits_for_its_payment_where_it_is_told_to(shop: Shop) -> None:
+    life = await shop.life()
+    sub = await life.subscribe(await shop.price(900))
+    await life.advance_to(HALF)
+    paused = await shop.v1.subscriptions.pause(sub.id)
+    assert (paused.status, paused.status_details.paused.subscription.type) == ("paused", "pause_requested")
+    await life.advance_to(MAR_10)
+    wish = {"payment_behavior": "resume_on_payment_success"}
+    assert (await shop.v1.subscriptions.resume(sub.id, wish)).status == "paused"
+    invoice = await life.latest(sub)
+    assert (invoice.status, invoice.amount_due) == ("open", 450)
+    await life.advance(23 * HOUR)
+    # Nobody tried to pay: the invoice is void, and it stays paused.
+    assert (await life.latest(sub)).status == "void"
+    assert (await life.subscription(sub)).status == "paused"
+    await shop.v1.subscriptions.resume(sub.id, wish)
+    await shop.v1.invoices.mark_uncollectible((await life.latest(sub)).id)
+    assert (await life.subscription(sub)).status == "active"
+
+
+# Renewals and what becomes of those that fail
+
+
+async def test_a_renewal(shop: Shop) -> None:
+    life = await shop.life()
+    sub = await life.subscribe(await shop.price(900))
+    await life.advance_to(FEB_10 - 7 * DAY)
+    (upcoming,) = await life.told("invoice.upcoming")
+    assert upcoming.data.object.amount_due == 900
+    await life.advance_to(FEB_10)
+    renewed = await life.subscription(sub)
+    assert (renewed.status, period_of(renewed)) == ("active", (FEB_10, MAR_10))
+    draft = await life.latest(sub)
+    assert (draft.status, draft.attempted, draft.number) == ("draft", False, None)
+    assert (draft.hosted_invoice_url, draft.invoice_pdf) == (None, None)
+    assert (draft.auto_advance, draft.automatically_finalizes_at) == (True, FEB_10 + HOUR)
+    # The invoice looks back on the period before; its line has the period that is paid for.
+    assert (draft.period_start, draft.period_end) == (START, FEB_10)
+    (line,) = draft.lines.data
+    assert (line.period.start, line.period.end) == (FEB_10, MAR_10)
+    # A draft can still be added to.
+    await shop.v1.invoice_items.create(
+        {"customer": life.customer, "invoice": draft.id, "amount": 150, "currency": "usd"}
+    )
+    await life.advance_to(FEB_10 + HOUR)
+    paid = await life.latest(sub)
+    assert (paid.status, amounts(paid), paid.amount_paid) == ("paid", [900, 150], 1050)
+    assert paid.status_transitions.finalized_at == paid.status_transitions.paid_at == FEB_10 + HOUR
+    assert paid.number.endswith("-0002")
+
+
+async def fail_a_renewal(shop: Shop) -> tuple[Life, stripe.Subscription]:
+    life = await shop.life()
+    sub = await life.subscribe(await shop.price(900))
+    await life.use_card("pm_card_chargeCustomerFail")
+    await life.advance_to(FEB_10 + HOUR)
+    return life, sub
+
+
+async def test_a_renewal_that_fails_to_the_end(shop: Shop) -> None:
+    life, sub = await fail_a_renewal(shop)
+    first = FEB_10 + HOUR
+    attempts = [first, first + 3 * DAY, first + 8 * DAY, first + 15 * DAY]
+    for count, (moment, following) in enumerate(zip(attempts, [*attempts[1:], None], strict=True), start=1):
+        await life.advance_to(moment)
+        invoice = await life.latest(sub)
+        assert (invoice.attempt_count, invoice.next_payment_attempt) == (count, following)
+        assert invoice.status == "open"
+        expected = "past_due" if following else "canceled"
+        assert (await life.subscription(sub)).status == expected
+    over = await life.subscription(sub)
+    assert (over.cancellation_details.reason, over.ended_at) == ("payment_failed", attempts[-1])
+    assert (await shop.v1.customers.retrieve(life.customer)).delinquent is True
+    failures = await life.told("invoice.payment_failed")
+    assert [event.created for event in failures] == attempts
+    assert [event.data.object.next_payment_attempt for event in failures] == [*attempts[1:], None]
+    updates = await life.told("customer.subscription.updated")
+    changes = [event.data.previous_attributes.to_dict().get("status") for event in updates]
+    assert changes[-1] == "active"
+    assert updates[-1].data.object.status == "past_due"
+    # Its invoice is still owed, and no longer asked for.
+    assert (await life.latest(sub)).auto_advance is False
+
+
+async def test_a_renewal_that_is_paid_after_all(shop: Shop) -> None:
+    life, sub = await fail_a_renewal(shop)
+    invoice = await life.latest(sub)
+    # An attempt by hand does not move the plan of retries.
+    with pytest.raises(stripe.CardError):
+        await shop.v1.invoices.pay(invoice.id)
+    again = await life.latest(sub)
+    assert (again.attempt_count, again.next_payment_attempt) == (1, FEB_10 + HOUR + 3 * DAY)
+    await life.use_card("pm_card_visa")
+    await life.advance_to(FEB_10 + HOUR + 3 * DAY)
+    paid = await life.latest(sub)
+    assert (paid.status, paid.attempt_count, paid.next_payment_attempt) == ("paid", 2, None)
+    found = await life.subscription(sub)
+    assert (found.status, period_of(found)) == ("active", (FEB_10, MAR_10))
+    assert (await shop.v1.customers.retrieve(life.customer)).delinquent is False
+    assert len((await shop.v1.charges.list({"customer": life.customer})).data) == 4
+
+
+@pytest.mark.parametrize("way", ["void_invoice", "mark_uncollectible"])
+async def test_what_is_owed_can_be_let_go(shop: Shop, way: str) -> None:
+    life, sub = await fail_a_renewal(shop)
+    invoice = await life.latest(sub)
+    done = await getattr(shop.v1.invoices, way)(invoice.id)
+    transitions = done.status_transitions
+    if way == "void_invoice":
+        assert (done.status, transitions.voided_at) == ("void", life.now)
+        with pytest.raises(stripe.InvalidRequestError):
+            await shop.v1.invoices.pay(invoice.id)
+    else:
+        assert (done.status, transitions.marked_uncollectible_at) == ("uncollectible", life.now)
+        # Uncollectible is not the end: it can still be paid.
+        await life.use_card("pm_card_visa")
+        assert (await shop.v1.invoices.pay(invoice.id)).status == "paid"
+    assert (await life.subscription(sub)).status == "active"
+    assert (await life.latest(sub)).next_payment_attempt is None
+
+
+# Invoices by hand
+
+
+async def test_an_invoice_by_hand(shop: Shop) -> None:
+    life = await shop.life()
+    invoices = shop.v1.invoices
+    await shop.v1.invoice_items.create(
+        {"customer": life.customer, "amount": 1200, "currency": "usd", "description": "Consulting"}
+    )
+    empty = await invoices.create({"customer": life.customer})
+    assert (empty.status, empty.total, empty.auto_advance, empty.parent) == ("draft", 0, False, None)
+    assert (await invoices.delete(empty.id)).deleted is True
+    draft = await invoices.create({"customer": life.customer, "pending_invoice_items_behavior": "include"})
+    assert (draft.billing_reason, draft.total, draft.number) == ("manual", 1200, None)
+    (line,) = draft.lines.data
+    assert (line.description, line.parent.type) == ("Consulting", "invoice_item_details")
+    changed = await invoices.update(draft.id, {"description": "For January", "metadata": {"a": "1"}})
+    assert (changed.description, changed.metadata.a) == ("For January", "1")
+    final = await invoices.finalize_invoice(draft.id)
+    assert (final.status, final.amount_remaining) == ("open", 1200)
+    assert final.hosted_invoice_url is not None
+    with pytest.raises(stripe.InvalidRequestError):
+        await invoices.finalize_invoice(draft.id)
+    with pytest.raises(stripe.InvalidRequestError):
+        await invoices.delete(draft.id)
+    with pytest.raises(stripe.InvalidRequestError):
+        await invoices.update(draft.id, {"footer": "Too late"})
+    assert (await invoices.pay(draft.id)).status == "paid"
+    with pytest.raises(stripe.InvalidRequestError, match="already paid"):
+        await invoices.pay(draft.id)
+    with pytest.raises(stripe.InvalidRequestError):
+        await invoices.void_invoice(draft.id)
+
+
+async def test_an_invoice_paid_elsewhere(shop: Shop) -> None:
+    life = await shop.life()
+    await shop.v1.invoice_items.create({"customer": life.customer, "amount": 800, "currency": "usd"})
+    draft = await shop.v1.invoices.create(
+        {"customer": life.customer, "pending_invoice_items_behavior": "include"}
+    )
+    paid = await shop.v1.invoices.pay(draft.id, {"paid_out_of_band": True, "expand": ["payments"]})
+    assert (paid.status, paid.amount_paid) == ("paid", 800)
+    assert (await shop.v1.charges.list({"customer": life.customer})).data == []
+    told = [event.type for event in await shop.events_about(paid.id)]
+    assert "invoice.paid" in told
+    assert "invoice.payment_succeeded" not in told
+
+
+async def test_long_invoices_show_their_lines_by_the_page(shop: Shop) -> None:
+    life = await shop.life()
+    for number in range(12):
+        item = {"customer": life.customer, "amount": 100 + number, "currency": "usd"}
+        await shop.v1.invoice_items.create(item)
+    draft = await shop.v1.invoices.create(
+        {"customer": life.customer, "pending_invoice_items_behavior": "include"}
+    )
+    assert (len(draft.lines.data), draft.lines.has_more) == (10, True)
+    lines = await shop.v1.invoices.line_items.list(draft.id, {"limit": 5})
+    assert len(await shop.everything(lines)) == 12
+    assert draft.total == sum(range(100, 112))
+
+
+async def test_what_comes_next(shop: Shop) -> None:
+    life = await shop.life()
+    sub = await life.subscribe(await shop.price(900))
+    await life.advance_to(LATER)
+    preview = await shop.v1.invoices.create_preview({"subscription": sub.id})
+    assert (preview.amount_due, preview.status, preview.period_end) == (900, "draft", FEB_10)
+    assert preview.parent.subscription_details.subscription == sub.id
+    first = {"items": [{"price": (await shop.price(700)).id, "quantity": 2}]}
+    new = await shop.v1.invoices.create_preview({"customer": life.customer, "subscription_details": first})
+    assert (new.amount_due, amounts(new)) == (1400, [1400])
+    with pytest.raises(stripe.InvalidRequestError, match="No such invoice"):
+        await shop.v1.invoices.retrieve(preview.id)
+    # A preview of a change with prorations that wait costs what the next invoice then costs.
+    wish = {"items": [{"id": item_of(sub).id, "price": (await shop.price(2900)).id}]}
+    planned = await shop.v1.invoices.create_preview({"subscription": sub.id, "subscription_details": wish})
+    await shop.v1.subscriptions.update(sub.id, wish)
+    await life.advance_to(FEB_10 + HOUR)
+    assert amounts(await life.latest(sub)) == amounts(planned) == [-606, 1952, 2900]
+
+
+# Refunds and disputes
+
+
+async def paid_charge(shop: Shop, amount: int = 2900, card: str = "pm_card_visa") -> stripe.Charge:
+    life = await shop.life(card=card)
+    await life.subscribe(await shop.price(amount))
+    return (await shop.v1.charges.list({"customer": life.customer})).data[0]
+
+
+async def test_refunds(shop: Shop) -> None:
+    charge = await paid_charge(shop)
+    refunds = shop.v1.refunds
+    part = await refunds.create(
+        {"charge": charge.id, "amount": 900, "reason": "requested_by_customer", "metadata": {"a": "1"}}
+    )
+    assert (part.status, part.amount, part.currency, part.charge) == ("succeeded", 900, "usd", charge.id)
+    assert (part.reason, part.payment_intent) == ("requested_by_customer", charge.payment_intent)
+    after = await shop.v1.charges.retrieve(charge.id, {"expand": ["refunds"]})
+    assert (after.amount_refunded, after.refunded, after.status) == (900, False, "succeeded")
+    assert [one.id for one in after.refunds.data] == [part.id]
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await refunds.create({"charge": charge.id, "amount": 2001})
+    assert (refused.value.param, refused.value.http_status) == ("amount", 400)
+    # Without an amount: all that is left. The payment intent names the charge as well.
+    rest = await refunds.create({"payment_intent": charge.payment_intent})
+    assert rest.amount == 2000
+    after = await shop.v1.charges.retrieve(charge.id)
+    assert (after.amount_refunded, after.refunded) == (2900, True)
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await refunds.create({"charge": charge.id})
+    assert refused.value.code == "charge_already_refunded"
+    listed = await refunds.list({"payment_intent": charge.payment_intent})
+    assert [one.id for one in listed.data] == [rest.id, part.id]
+    told = await shop.events_about(charge.id, types=["charge.refunded", "refund.created"])
+    assert [event.type for event in told] == ["refund.created", "charge.refunded"] * 2
+    previous = [told[index].data.previous_attributes.to_dict() for index in (1, 3)]
+    assert previous == [{"amount_refunded": 0}, {"amount_refunded": 900, "refunded": False}]
+    # A refund gives money back, and leaves invoice and subscription as they are.
+    (invoice,) = (await shop.v1.invoices.list({"customer": charge.customer})).data
+    assert (invoice.status, invoice.amount_paid) == ("paid", 2900)
+    with pytest.raises(stripe.InvalidRequestError):
+        await refunds.create({})
+
+
+async def test_a_refund_that_fails_later(shop: Shop) -> None:
+    charge = await paid_charge(shop, card="pm_card_refundFail")
+    refund = await shop.v1.refunds.create({"charge": charge.id})
+    assert refund.status == "succeeded"
+    customer = await shop.v1.customers.retrieve(charge.customer)
+    clock = await shop.v1.test_helpers.test_clocks.retrieve(customer.test_clock)
+    await shop.v1.test_helpers.test_clocks.advance(clock.id, {"frozen_time": clock.frozen_time + HOUR})
+    failed = await shop.v1.refunds.retrieve(refund.id)
+    assert (failed.status, failed.failure_reason is not None) == ("failed", True)
+    assert (await shop.v1.charges.retrieve(charge.id)).amount_refunded == 0
+    told = [event.type for event in await shop.events_about(charge.id)]
+    assert {"refund.failed", "refund.updated", "charge.refund.updated"} <= set(told)
+
+
+@pytest.mark.parametrize(("evidence", "end"), [("winning_evidence", "won"), ("losing_evidence", "lost")])
+async def test_a_dispute(shop: Shop, evidence: str, end: str) -> None:
+    charge = await paid_charge(shop, card="pm_card_createDispute")
+    assert charge.disputed is True
+    (dispute,) = (await shop.v1.disputes.list({"charge": charge.id})).data
+    assert (dispute.amount, dispute.reason, dispute.status) == (2900, "fraudulent", "needs_response")
+    assert (dispute.payment_intent, dispute.evidence_details.has_evidence) == (charge.payment_intent, False)
+    (withdrawal,) = dispute.balance_transactions
+    assert (withdrawal.amount, withdrawal.fee, withdrawal.net) == (-2900, 1500, -4400)
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await shop.v1.refunds.create({"charge": charge.id})
+    assert refused.value.code == "charge_disputed"
+    kept = await shop.v1.disputes.update(
+        dispute.id, {"evidence": {"product_description": "Pictures"}, "submit": False}
+    )
+    assert (kept.status, kept.evidence.product_description) == ("needs_response", "Pictures")
+    closed = await shop.v1.disputes.update(dispute.id, {"evidence": {"uncategorized_text": evidence}})
+    assert closed.status == end
+    told = [event.type for event in await shop.events_about(charge.id)]
+    assert {"charge.dispute.created", "charge.dispute.funds_withdrawn", "charge.dispute.closed"} <= set(told)
+    assert ("charge.dispute.funds_reinstated" in told) is (end == "won")
+    assert (await shop.v1.charges.retrieve(charge.id)).disputed is True
+    with pytest.raises(stripe.InvalidRequestError):
+        await shop.v1.disputes.close(dispute.id)
+
+
+async def test_giving_a_dispute_up(shop: Shop) -> None:
+    charge = await paid_charge(shop, card="pm_card_createDisputeProductNotReceived")
+    (dispute,) = (await shop.v1.disputes.list({"payment_intent": charge.payment_intent})).data
+    assert dispute.reason == "product_not_received"
+    assert (await shop.v1.disputes.close(dispute.id)).status == "lost"
+    # The subscription goes on: what to do about it is the merchant's business.
+    (sub,) = (await shop.v1.subscriptions.list({"customer": charge.customer})).data
+    assert sub.status == "active"
+
+
+async def test_an_early_warning(shop: Shop) -> None:
+    charge = await paid_charge(shop, card="pm_card_createIssuerFraudRecord")
+    (warning,) = (await shop.v1.radar.early_fraud_warnings.list({"charge": charge.id})).data
+    assert (warning.actionable, warning.fraud_type) == (True, "made_with_stolen_card")
+    told = await shop.events_about(charge.id, types=["radar.early_fraud_warning.created"])
+    assert len(told) == 1
+
+
+# The portal
+
+
+async def configured(shop: Shop, *prices: stripe.Price, **features: Any) -> str:
+    given = {
+        "payment_method_update": {"enabled": True},
+        "invoice_history": {"enabled": True},
+        "subscription_cancel": {"enabled": True},
+        "subscription_update": {
+            "enabled": True,
+            "default_allowed_updates": ["price"],
+            "proration_behavior": "always_invoice",
+            "products": [{"product": price.product, "prices": [price.id]} for price in prices],
+        },
+        **features,
+    }
+    made = await shop.v1.billing_portal.configurations.create({"features": given})
+    return made.id
+
+
+async def test_portal_configurations(shop: Shop) -> None:
+    price = await shop.price()
+    configurations = shop.v1.billing_portal.configurations
+    id_ = await configured(shop, price)
+    made = await configurations.retrieve(id_, {"expand": ["features.subscription_update.products"]})
+    assert (made.active, made.is_default, made.features.customer_update.enabled) == (True, False, False)
+    assert made.features.subscription_cancel.mode == "at_period_end"
+    assert made.features.subscription_update.products[0].prices == [price.id]
+    plain = await configurations.retrieve(id_)
+    assert "products" not in plain.features.subscription_update
+    off = await configurations.update(
+        id_, {"active": False, "features": {"subscription_cancel": {"enabled": False}}}
+    )
+    assert (off.active, off.features.subscription_cancel.enabled) == (False, False)
+    assert off.features.subscription_update.enabled is True
+    assert id_ in [one.id for one in (await configurations.list({"active": False, "limit": 100})).data]
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await configurations.create({})
+    assert refused.value.code == "parameter_missing"
+
+
+async def test_portal_sessions(shop: Shop) -> None:
+    life = await shop.life()
+    basic, pro, other = await shop.price(900), await shop.price(2900), await shop.price(5900)
+    sub = await life.subscribe(basic)
+    configuration = await configured(shop, basic, pro)
+    sessions = shop.v1.billing_portal.sessions
+    base = {"customer": life.customer, "configuration": configuration, "return_url": "https://shop.example"}
+    session = await sessions.create(base)
+    assert session.id.startswith("bps_")
+    assert (session.object, session.customer, session.flow) == (
+        "billing_portal.session",
+        life.customer,
+        None,
+    )
+    assert session.url.startswith(shop.server.base)
+    assert (session.return_url, session.configuration) == ("https://shop.example", configuration)
+    after = {"type": "redirect", "redirect": {"return_url": "https://shop.example/done"}}
+    confirm = {"subscription": sub.id, "items": [{"id": item_of(sub).id, "price": pro.id, "quantity": 1}]}
+    for kind, details in (
+        ("payment_method_update", None),
+        ("subscription_cancel", {"subscription": sub.id}),
+        ("subscription_update", {"subscription": sub.id}),
+        ("subscription_update_confirm", confirm),
+    ):
+        flow = {"type": kind, "after_completion": after, **({kind: details} if details else {})}
+        made = await sessions.create({**base, "flow_data": flow})
+        assert made.flow.type == kind
+        assert made.flow.after_completion.redirect.return_url == "https://shop.example/done"
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        wish = {"subscription": sub.id, "items": [{"id": item_of(sub).id, "price": other.id}]}
+        flow = {"type": "subscription_update_confirm", "subscription_update_confirm": wish}
+        await sessions.create({**base, "flow_data": flow})
+    assert refused.value.http_status == 400
+    stranger = await shop.life()
+    theirs = await stranger.subscribe(basic)
+    for flow in (
+        {"type": "subscription_cancel", "subscription_cancel": {"subscription": theirs.id}},
+        {"type": "subscription_cancel"},
+        {"type": "dance"},
+    ):
+        with pytest.raises(stripe.InvalidRequestError):
+            await sessions.create({**base, "flow_data": flow})
+    # A default configuration is made in the dashboard, which a sandbox has none of.
+    with pytest.raises(stripe.InvalidRequestError, match="default configuration has not been created"):
+        await sessions.create({"customer": life.customer})
+    with pytest.raises(stripe.InvalidRequestError, match="No such customer"):
+        await sessions.create({**base, "customer": "cus_gone"})
+
+
+# Schedules
+
+
+async def test_a_downgrade_at_the_end_of_the_period(shop: Shop) -> None:
+    life = await shop.life()
+    pro, basic = await shop.price(2900), await shop.price(900)
+    sub = await life.subscribe(pro)
+    schedules = shop.v1.subscription_schedules
+    schedule = await schedules.create({"from_subscription": sub.id})
+    assert (schedule.status, schedule.end_behavior, schedule.subscription) == ("active", "release", sub.id)
+    (phase,) = schedule.phases
+    assert (phase.start_date, phase.end_date) == (START, FEB_10)
+    assert (await life.subscription(sub)).schedule == schedule.id
+    kept = {"items": [{"price": pro.id, "quantity": 1}], "start_date": START, "end_date": FEB_10}
+    later = {"items": [{"price": basic.id, "quantity": 1}], "proration_behavior": "none"}
+    changed = await schedules.update(schedule.id, {"phases": [kept, later]})
+    assert [one.start_date for one in changed.phases] == [START, FEB_10]
+    assert (await shop.v1.invoices.create_preview({"subscription": sub.id})).amount_due == 900
+    with pytest.raises(stripe.InvalidRequestError, match="managed by the subscription schedule"):
+        await shop.v1.subscriptions.update(sub.id, {"cancel_at_period_end": True})
+    await life.advance_to(FEB_10 + HOUR)
+    found = await life.subscription(sub)
+    assert (item_of(found).price.id, found.status) == (basic.id, "active")
+    assert amounts(await life.latest(sub)) == [900]
+    assert (await shop.v1.customers.retrieve(life.customer)).balance == 0
+    released = await schedules.release(schedule.id)
+    assert (released.status, released.released_subscription) == ("released", sub.id)
+    assert (await life.subscription(sub)).schedule is None
+    told = [event.type for event in await shop.events_about(schedule.id)]
+    assert (told[0], told[-1]) == ("subscription_schedule.created", "subscription_schedule.released")
+
+
+@pytest.mark.parametrize(("params", "balance"), [({}, -450), ({"invoice_now": False, "prorate": False}, 0)])
+async def test_cancelling_a_schedule(shop: Shop, params: dict[str, Any], balance: int) -> None:
+    life = await shop.life()
+    sub = await life.subscribe(await shop.price(900))
+    schedule = await shop.v1.subscription_schedules.create({"from_subscription": sub.id})
+    await life.advance_to(HALF)
+    canceled = await shop.v1.subscription_schedules.cancel(schedule.id, params)
+    assert (canceled.status, canceled.canceled_at) == ("canceled", HALF)
+    assert (await life.subscription(sub)).status == "canceled"
+    # Other than with a subscription, unused time is credited unless one says otherwise.
+    assert await life.balance() == balance
+    assert (await shop.v1.invoice_items.list({"customer": life.customer, "pending": True})).data == []
+    with pytest.raises(stripe.InvalidRequestError):
+        await shop.v1.subscription_schedules.cancel(schedule.id)
+
+
+async def test_schedules_are_asked_for_properly(shop: Shop) -> None:
+    life = await shop.life()
+    price = await shop.price()
+    items = [{"price": price.id}]
+    for wish in (
+        {},
+        {"customer": life.customer},
+        {"from_subscription": "sub_gone"},
+        {"customer": life.customer, "phases": [{"items": items, "start_date": "now"}]},
+        {"customer": life.customer, "phases": [{"items": items, "iterations": 2}]},
+        {"customer": life.customer, "phases": [{"items": items}], "end_behavior": "renew"},
+    ):
+        with pytest.raises(stripe.InvalidRequestError) as refused:
+            await shop.v1.subscription_schedules.create(wish)
+        assert refused.value.http_status == 400
+
+
+# Test clocks
+
+
+async def test_a_clock_and_its_limits(shop: Shop) -> None:
+    life = await shop.life()
+    await life.subscribe(await shop.price())
+    clocks = shop.v1.test_helpers.test_clocks
+    found = await clocks.retrieve(life.clock)
+    assert (found.object, found.status, found.frozen_time) == ("test_helpers.test_clock", "ready", START)
+    # At most two intervals of the shortest subscription, and never back.
+    for moment in (START - 1, START, MAR_10 + 1):
+        with pytest.raises(stripe.InvalidRequestError) as refused:
+            await clocks.advance(life.clock, {"frozen_time": moment})
+        assert refused.value.param == "frozen_time"
+    assert (await clocks.advance(life.clock, {"frozen_time": MAR_10})).status == "advancing"
+    assert [one.period_start for one in await life.invoices()] == [START, START, FEB_10]
+    # Customers on a clock are listed only where their clock is asked for.
+    everybody = await shop.everything(await shop.v1.customers.list({"limit": 100}))
+    assert life.customer not in [one.id for one in everybody]
+    mine = await shop.v1.customers.list({"test_clock": life.clock})
+    assert [one.id for one in mine.data] == [life.customer]
+    assert (await clocks.delete(life.clock)).deleted is True
+    assert (await shop.v1.customers.retrieve(life.customer)).deleted is True
+    assert await life.invoices() == []
