@@ -357,6 +357,28 @@ async def test_without_a_card_nothing_is_sold(shop: Shop) -> None:
     assert waiting.status == "incomplete"
 
 
+async def test_what_does_not_go_together(shop: Shop) -> None:
+    life = await shop.life()
+    price = await shop.price(recurring={"interval": "month", "trial_period_days": 5})
+    for wish, param in (
+        ({"days_until_due": 5}, "days_until_due"),
+        ({"collection_method": "send_invoice"}, "days_until_due"),
+        ({"trial_from_plan": True, "trial_end": START + DAY}, "trial_from_plan"),
+        ({"trial_end": START + DAY, "trial_period_days": 1}, "trial_end"),
+        ({"trial_end": START - 1}, "trial_end"),
+        ({"trial_period_days": 731}, "trial_period_days"),
+        ({"billing_cycle_anchor": START - 1}, "billing_cycle_anchor"),
+        ({"default_payment_method": "pm_gone"}, "default_payment_method"),
+        ({"proration_behavior": "sometimes"}, "proration_behavior"),
+        ({"items": []}, "items"),
+    ):
+        with pytest.raises(stripe.InvalidRequestError) as refused:
+            await life.subscribe(price, **wish)
+        assert (refused.value.http_status, refused.value.param) == (400, param)
+    sub = await life.subscribe(price, trial_from_plan=True)
+    assert sub.trial_end == START + 5 * DAY
+
+
 # Changes within a period
 
 
@@ -1069,6 +1091,25 @@ async def test_portal_configurations(shop: Shop) -> None:
     with pytest.raises(stripe.InvalidRequestError) as refused:
         await configurations.create({})
     assert refused.value.code == "parameter_missing"
+
+
+@pytest.mark.parametrize(
+    ("cancel", "fits"),
+    [
+        ({"mode": "immediately", "proration_behavior": "create_prorations"}, True),
+        ({"mode": "at_period_end", "proration_behavior": "none"}, True),
+        ({"proration_behavior": "create_prorations"}, False),
+        ({"mode": "immediately", "proration_behavior": "always_invoice"}, False),
+    ],
+)
+async def test_credit_when_cancelling_in_the_portal(shop: Shop, cancel: dict[str, Any], fits: bool) -> None:
+    features = {"subscription_cancel": {"enabled": True, **cancel}}
+    if fits:
+        await configured(shop, await shop.price(), **features)
+        return
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await configured(shop, await shop.price(), **features)
+    assert refused.value.param == "features[subscription_cancel][proration_behavior]"
 
 
 async def test_portal_sessions(shop: Shop) -> None:

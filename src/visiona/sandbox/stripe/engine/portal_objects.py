@@ -115,6 +115,7 @@ class PortalObjects:
         update: Obj = given.get("subscription_update", {})
         old_update: Obj = old.get("subscription_update", {})
         old_cancel: Obj = old.get("subscription_cancel", {})
+        _check_cancellation(old_cancel | cancel)
         return {
             "customer_update": {"allowed_updates": [], "enabled": False}
             | old.get("customer_update", {})
@@ -255,6 +256,16 @@ class PortalObjects:
                 "subscription change to.",
                 param=f"{path}[items][0][price]",
             )
+
+
+def _check_cancellation(cancel: Obj) -> None:
+    """Whoever cancels for the end of the period gets nothing back, and nobody is paid at once."""
+    path = "features[subscription_cancel][proration_behavior]"
+    behavior = cancel.get("proration_behavior", "none")
+    if behavior == "always_invoice":
+        raise invalid(f"Invalid {path}: must be one of create_prorations or none", param=path)
+    if behavior == "create_prorations" and cancel.get("mode", "at_period_end") != "immediately":
+        raise invalid("Prorations are only created when `mode` is `immediately`.", param=path)
 
 
 def _without_none(given: Obj) -> Obj:

@@ -139,6 +139,7 @@ class Creation:
         if "trial_settings" in params:
             subscription["trial_settings"]["end_behavior"] |= params["trial_settings"]["end_behavior"]
         subscription["payment_settings"] |= params.get("payment_settings", {})
+        require_due_days_fit(subscription)
         sends = subscription["collection_method"] == "send_invoice"
         if sends and subscription["days_until_due"] is None:
             raise invalid(
@@ -198,6 +199,8 @@ class Creation:
 
 def _trial_end(params: Obj, prices: list[Obj], now: int) -> int | None:
     exclusive(params, "trial_end", "trial_period_days")
+    if params.get("trial_from_plan") and "trial_end" in params:
+        raise invalid("You cannot set `trial_from_plan` together with `trial_end`.", param="trial_from_plan")
     given: Any = params.get("trial_end")
     days: int | None = params.get("trial_period_days")
     if given == "now":
@@ -208,6 +211,15 @@ def _trial_end(params: Obj, prices: list[Obj], now: int) -> int | None:
         return now + days * DAY_S if days else None
     require_trial_end(given, now)
     return given
+
+
+def require_due_days_fit(subscription: Obj) -> None:
+    """Raise a `StripeError` where days are given to pay an invoice that is charged anyway."""
+    if subscription["days_until_due"] is not None and subscription["collection_method"] != "send_invoice":
+        raise invalid(
+            "You can only set `days_until_due` if `collection_method` is `send_invoice`.",
+            param="days_until_due",
+        )
 
 
 def require_trial_end(moment: int, now: int) -> None:

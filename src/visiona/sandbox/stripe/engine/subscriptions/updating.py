@@ -9,7 +9,11 @@ from visiona.sandbox.stripe.engine.changes import copy_of
 from visiona.sandbox.stripe.engine.collection import refuse
 from visiona.sandbox.stripe.engine.payments import Attempt
 from visiona.sandbox.stripe.engine.settings import HOUR_S
-from visiona.sandbox.stripe.engine.subscriptions.creation import Creation, require_trial_end
+from visiona.sandbox.stripe.engine.subscriptions.creation import (
+    Creation,
+    require_due_days_fit,
+    require_trial_end,
+)
 from visiona.sandbox.stripe.engine.subscriptions.endings import Endings
 from visiona.sandbox.stripe.engine.subscriptions.objects import (
     ENDED,
@@ -197,6 +201,9 @@ class Updating:
         for name in _PLAIN:
             if name in params:
                 subscription[name] = params[name]
+        if params.get("collection_method") == "charge_automatically" and "days_until_due" not in params:
+            subscription["days_until_due"] = None
+        require_due_days_fit(subscription)
         if subscription["pause_collection"] is not None:
             subscription["pause_collection"].setdefault("resumes_at", None)
         if "metadata" in params:
