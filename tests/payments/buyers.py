@@ -1,13 +1,20 @@
 """People who buy in a shop, and what is on record of them."""
 
+import json
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import psycopg
-from tests.payments.conftest import GOOD_CARD, Shop
+from tests.payments.conftest import GOOD_CARD, ORIGIN, Shop
 
 from visiona.db.actor import SystemActor, UserActor
 from visiona.db.pool import fetch_value
+from visiona.entrypoints.asgi import create_asgi
+
+PASSWORD = "a quiet blue harbour"
+SCHEMA = {"Input": {"properties": {"prompt": {"type": "string"}, "num_outputs": {"type": "integer"}}}}
 
 # Everything that follows from a customer's account at Stripe, as text: the same text is the same state.
 # Numbers that the database gives in turn, and the time of writing, are left out.
@@ -117,6 +124,42 @@ class Buyer:
         async with await psycopg.AsyncConnection.connect(url) as connection:
             for query in _FORGET:
                 await connection.execute(query, {"user": self.id})
+
+
+@dataclass(frozen=True)
+class Person(Buyer):
+    """Somebody with a browser, a password and a clone."""
+
+    http: httpx.AsyncClient
+    address: str
+    model_id: int
+
+    @property
+    def email(self) -> str:
+        return self.address
+
+    async def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        headers = {"Origin": ORIGIN, **request.pop("headers", {})}
+        return await self.http.request(method, path, headers=headers, **request)
+
+
+async def move_in(shop: Shop) -> Person:
+    address = f"{uuid.uuid4().hex}@example.com"
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(create_asgi(shop.app)), base_url=ORIGIN)
+    answer = await client.post("/api/auth/signup", json={"email": address, "password": PASSWORD})
+    assert answer.status_code == 201, answer.text
+    user_id = (await client.get("/api/auth/me")).json()["id"]
+    async with await psycopg.AsyncConnection.connect(shop.app.settings.database_url or "") as owner:
+        cursor = await owner.execute(
+            """insert into models
+                 (user_id, trigger_word, parameters, photo_count, status, version, input_schema)
+               values (%s, 'TOK', '{}', 10, 'Ready', 'me/clone:' || repeat('0', 64), %s::jsonb)
+               returning id, (select clerk_id from users where users.id = user_id)""",
+            [user_id, json.dumps(SCHEMA)],
+        )
+        row = await cursor.fetchone()
+    assert row is not None
+    return Person(shop, UserActor(user_id, row[1]), client, address, row[0])
 
 
 async def rows(shop: Shop, query: str, **parameters: Any) -> list[tuple[Any, ...]]:

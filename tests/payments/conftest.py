@@ -71,7 +71,7 @@ class Shop:
                 """delete from procrastinate.procrastinate_jobs where id = (
                      select id from procrastinate.procrastinate_jobs
                      where status = 'todo' and task_name in ('inbox.process', 'payments.sync')
-                     order by id limit 1)
+                     order by id limit 1 for update skip locked)
                    returning task_name, args"""
             )
             return await cursor.fetchone()  # type: ignore[return-value] # two columns

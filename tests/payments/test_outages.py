@@ -1,19 +1,17 @@
 """Stripe is away, in every way in which it can be: everything else goes on, and nothing is charged twice."""
 
 import asyncio
-import json
 import time
-import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
 from tests.conftest import copied_database
-from tests.payments.buyers import Buyer, rows
+from tests.payments.buyers import PASSWORD, Person, move_in, rows
 from tests.payments.conftest import ORIGIN, ShiftedClock, Shop, lent, open_shop
 from tests.payments.line import Line, open_line
 from tests.sandbox.stripe.conftest import KEY, Server
@@ -21,13 +19,9 @@ from tests.sandbox.stripe.conftest import KEY, Server
 from visiona.adapters.http import Timeouts
 from visiona.adapters.stripe import StripeConfig, StripePayments
 from visiona.bootstrap import App
-from visiona.db.actor import UserActor
 from visiona.entrypoints.asgi import create_asgi
 from visiona.inbox.service import InboxService
 from visiona.payments.service import AGAIN_AFTER, PaymentService, PaymentSettings
-
-PASSWORD = "a quiet blue harbour"
-SCHEMA = {"Input": {"properties": {"prompt": {"type": "string"}, "num_outputs": {"type": "integer"}}}}
 
 # A twelfth of what production waits; the proportions are the same.
 CALL_S, PATIENCE_S = 2.0, 2.5
@@ -87,41 +81,6 @@ async def shop(distant_shop: Shop, line: Line) -> AsyncGenerator[Shop]:
     async with lent(distant_shop) as shop:
         yield shop
     await line.cut(None)
-
-
-@dataclass(frozen=True)
-class Person(Buyer):
-    """Somebody with a browser, a password and a clone."""
-
-    http: httpx.AsyncClient
-    address: str
-    model_id: int
-
-    @property
-    def email(self) -> str:
-        return self.address
-
-    async def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
-        return await self.http.request(method, path, headers={"Origin": ORIGIN}, **request)
-
-
-async def move_in(shop: Shop) -> Person:
-    address = f"{uuid.uuid4().hex}@example.com"
-    client = httpx.AsyncClient(transport=httpx.ASGITransport(create_asgi(shop.app)), base_url=ORIGIN)
-    answer = await client.post("/api/auth/signup", json={"email": address, "password": PASSWORD})
-    assert answer.status_code == 201, answer.text
-    user_id = (await client.get("/api/auth/me")).json()["id"]
-    async with await psycopg.AsyncConnection.connect(shop.app.settings.database_url or "") as owner:
-        cursor = await owner.execute(
-            """insert into models
-                 (user_id, trigger_word, parameters, photo_count, status, version, input_schema)
-               values (%s, 'TOK', '{}', 10, 'Ready', 'me/clone:' || repeat('0', 64), %s::jsonb)
-               returning id, (select clerk_id from users where users.id = user_id)""",
-            [user_id, json.dumps(SCHEMA)],
-        )
-        row = await cursor.fetchone()
-    assert row is not None
-    return Person(shop, UserActor(user_id, row[1]), client, address, row[0])
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from visiona.billing.model import (
     months_of,
     part_of_month,
 )
-from visiona.core.errors import Conflict, Invalid, NotFound, Unavailable
+from visiona.core.errors import Conflict, Invalid, NotFound, TooMany, Unavailable
 from visiona.core.money import own_units
 from visiona.ports.payments import (
     ChargeReport,
@@ -438,6 +438,14 @@ def payments_unavailable() -> Unavailable:
         "payments_unavailable",
         "The payment service does not answer. Nothing was charged; try again in a minute.",
         retry_after=30,
+    )
+
+
+def too_many_payment_pages(wait_s: int) -> TooMany:
+    return TooMany(
+        "too_many_payment_pages",
+        "You have opened many payment pages in a short time. Wait a moment.",
+        retry_after=wait_s,
     )
 
 

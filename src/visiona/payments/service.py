@@ -65,6 +65,10 @@ AGAIN_AFTER = timedelta(minutes=1)
 READINGS = 5
 """How often a sync reads again because others wrote meanwhile, before it leaves it to the sweep."""
 INTENTS_KEPT = timedelta(days=90)
+PAGES_FREE, READINGS_FREE, LONGEST_WAIT_S = 40, 60, 300
+"""How many pages at the payment service one person may open, and have their account read, before it
+becomes slower and slower: each costs calls of which all people together have so many a second.
+"""
 
 logger = logging.getLogger(__name__)
 
@@ -117,10 +121,14 @@ class PaymentService:
             return await store.invoices(connection, actor.user_id, limit, before)
 
     async def invoice_pages(self, actor: UserActor, invoice_id: str) -> InvoicePages:
-        """Fresh links to the person's own invoice. Raises `NotFound` (`invoice_not_found`)."""
+        """Fresh links to the person's own invoice. Raises `NotFound` (`invoice_not_found`), `TooMany` or
+        `Unavailable`.
+        """
         async with self._database.transaction(actor) as connection:
             known = await store.customer(connection, actor.user_id)
             own = await store.owns_invoice(connection, actor.user_id, invoice_id)
+            if own:
+                await _count_page(connection, actor.user_id)
         if not own or known is None:
             raise model.invoice_not_found()
         async with self._waited_for():
@@ -142,7 +150,8 @@ class PaymentService:
         """Where to go to have this plan: a checkout, or for whoever has a subscription the page that
         changes it. Clicked twice, it leads to the same place, and can be paid once.
 
-        Raises `Invalid`, `Conflict` (`already_subscribed`, `payment_in_progress`) or `Unavailable`.
+        Raises `Invalid`, `Conflict` (`already_subscribed`, `payment_in_progress`), `TooMany` or
+        `Unavailable`.
         """
         price = self._price(plan, interval)
         async with self._waited_for():
@@ -170,6 +179,7 @@ class PaymentService:
 
     async def _customer_id(self, actor: UserActor, email: str, key: IdempotencyKey | None) -> str:
         async with self._database.transaction(actor) as connection:
+            await _count_page(connection, actor.user_id)
             # It refuses another wish under the same key; the same wish leads to the same checkout anyway.
             await idempotency.claim(connection, actor.user_id, key)
             customer = await store.ensure_customer(connection, actor.user_id, self._settings.mode)
@@ -273,6 +283,9 @@ class PaymentService:
             raise
         async with self._database.transaction(actor) as connection:
             ours = await store.set_open(connection, intent.id, checkout.id)
+        if not ours:
+            # A click on another plan took its place meanwhile: nobody is told of this one, or needs it.
+            await self._payments.close_checkout(checkout.id)
         if not ours or checkout.url is None:
             raise model.payments_unavailable()
         return checkout.url
@@ -298,11 +311,12 @@ class PaymentService:
 
     async def portal(self, actor: UserActor, step: str | None = None) -> str:
         """Where the person manages subscription, card and invoices; `step` leads straight to `cancel` or
-        `payment_method`. Raises `Conflict` (`not_a_customer`) or `Unavailable`.
+        `payment_method`. Raises `Conflict` (`not_a_customer`), `TooMany` or `Unavailable`.
         """
         if not self.enabled:
             raise model.billing_off()
         async with self._database.transaction(actor) as connection:
+            await _count_page(connection, actor.user_id)
             customer = await store.customer(connection, actor.user_id)
             subscription = model.current(await store.subscriptions(connection, actor.user_id))
         if customer is None or customer.customer_id is None:
@@ -336,11 +350,17 @@ class PaymentService:
         return f"{self._settings.origin}/billing?checkout={news}"
 
     async def look_again(self, actor: UserActor) -> None:
-        """The person says that something has changed: they come back from a checkout or the portal."""
+        """The person says that something has changed: they come back from a checkout or the portal. Said
+        too often it is not heard, and what has changed is noticed without it.
+        """
         async with self._database.transaction(actor) as connection:
             customer = await store.customer(connection, actor.user_id)
             if customer is not None and customer.customer_id is not None:
-                await _ask_for_sync(connection, actor.user_id)
+                wait_s = await store.count_visit(
+                    connection, actor.user_id, "reading", READINGS_FREE, LONGEST_WAIT_S
+                )
+                if wait_s == 0:
+                    await _ask_for_sync(connection, actor.user_id)
 
     # Keeping in step; on the worker's database
 
@@ -548,6 +568,13 @@ async def _record_payments(connection: Connection, user_id: int, report: Custome
 
 def _subscribed(report: CustomerReport) -> bool:
     return any(model.is_live(one.status) for one in report.subscriptions)
+
+
+async def _count_page(connection: Connection, user_id: int) -> None:
+    """Raises `TooMany` (`too_many_payment_pages`)."""
+    wait_s = await store.count_visit(connection, user_id, "page", PAGES_FREE, LONGEST_WAIT_S)
+    if wait_s > 0:
+        raise model.too_many_payment_pages(wait_s)
 
 
 async def _ask_for_sync(connection: Connection, user_id: int) -> None:

@@ -1,5 +1,6 @@
 """SQL of customers, checkouts, subscriptions, invoices and payments."""
 
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import astuple
 from datetime import datetime, timedelta
@@ -76,6 +77,14 @@ async def user_of_customer(connection: Connection, customer_id: str) -> int | No
     return await fetch_value(
         connection, "select user_id from payment_customers where customer_id = %s", [customer_id]
     )
+
+
+async def count_visit(connection: Connection, user_id: int, kind: str, free: int, ceiling_s: int) -> int:
+    """Count one more before it is made, so that parallel ones cannot slip through: the seconds to wait,
+    0 to go ahead. It is the brake on signing in, with a key of its own.
+    """
+    key = hashlib.sha256(f"payments:{kind}:{user_id}".encode()).digest()
+    return await fetch_value(connection, "select visiona.count_attempt(%s, %s, %s)", [key, free, ceiling_s])
 
 
 async def mark_due(connection: Connection, user_id: int, at: datetime) -> None:
