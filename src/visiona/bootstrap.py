@@ -77,6 +77,7 @@ from visiona.objects.service import ObjectService
 from visiona.payments import jobs as payment_jobs
 from visiona.payments.model import Mode
 from visiona.payments.service import PaymentService, PaymentSettings
+from visiona.payments.service import missing_plans as missing_bought_plans
 from visiona.photos.service import PhotoService
 from visiona.ports.errors import ProviderError
 from visiona.settings import REPLICATE_WEBHOOK_PATH, Settings, SettingsError
@@ -156,6 +157,8 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
     """Wire everything for a process that connects as the application's or the worker's role."""
     clock = clock or SystemClock()
     secret = settings.secret()
+    if role == "app":
+        _check_web_server(settings)
     url = app_database_url(settings) if role == "app" else worker_database_url(settings)
     database = Database(url, max_size=settings.database_pool_size, pooler=settings.database_pooler)
     events = EventHub(url)
@@ -237,11 +240,21 @@ async def _check_plans(connection: psycopg.AsyncConnection, catalogue: Catalogue
     """On the owner's transaction, as the worker: nobody may be left with a plan that is not there."""
     await connection.execute(f"set local role {WORKER_ROLE}")
     await connection.execute("select set_config('request.jwt.claims', %s, true)", ['{"role": "system"}'])
-    missing = await missing_plans(connection, catalogue)
-    if missing:
+    granted = await missing_plans(connection, catalogue)
+    bought = await missing_bought_plans(connection, catalogue)
+    if missing := sorted({*granted, *bought}):
         raise SettingsError(
             f"People are on plans that the plan file has not any more: {', '.join(missing)}. "
             "Put them back with `offered = false`: they keep what they have, and nobody else can buy it."
+        )
+
+
+def _check_web_server(settings: Settings) -> None:
+    """Only the web server hears of payments; `visiona billing sync` has to run before there is a secret."""
+    if settings.production and settings.billing and not settings.stripe_webhook_secret:
+        raise SettingsError(
+            "VISIONA_STRIPE_WEBHOOK_SECRET is missing: without it every event of Stripe is turned away. "
+            "`visiona billing sync` prints it when it makes the endpoint."
         )
 
 
@@ -310,7 +323,12 @@ def _stripe_config(settings: Settings) -> StripeConfig:
             "VISIONA_STRIPE_API_KEY is missing. `visiona up` brings a sandbox instead; everything else needs "
             "a key from https://dashboard.stripe.com/apikeys, or VISIONA_BILLING=off to sell nothing."
         )
-    return StripeConfig(api_key=settings.stripe_api_key or "", base_url=settings.stripe_base_url)
+    try:
+        return StripeConfig(api_key=settings.stripe_api_key or "", base_url=settings.stripe_base_url)
+    except ValueError as error:
+        raise SettingsError(
+            f"VISIONA_STRIPE_API_KEY or VISIONA_STRIPE_BASE_URL cannot be used: {error}."
+        ) from None
 
 
 def _payment_settings(settings: Settings) -> PaymentSettings:

@@ -198,5 +198,7 @@ def _check_production(settings: Settings) -> None:
         )
     if settings.payments_simulated:
         raise SettingsError("The sandbox cannot run in production: set VISIONA_STRIPE_BASE_URL back.")
+    if settings.billing and not settings.stripe_base_url.startswith("https://"):
+        raise SettingsError("VISIONA_STRIPE_BASE_URL must be an https:// address in production.")
     if not settings.origin.startswith("https://"):
         raise SettingsError("VISIONA_PUBLIC_URL must be an https:// address in production.")

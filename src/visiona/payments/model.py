@@ -35,6 +35,7 @@ from visiona.core.money import own_units
 from visiona.ports.payments import (
     ChargeReport,
     CustomerReport,
+    InvoiceLine,
     InvoiceReport,
     InvoiceStatus,
     PriceReport,
@@ -165,20 +166,22 @@ def paid_in(
     ]
     settled = [invoice for invoice in invoices if invoice.status is InvoiceStatus.PAID]
     base_paid = any(_is_base(invoice, period) for invoice in settled)
-    open_upgrade = any(
-        invoice.status in {InvoiceStatus.DRAFT, InvoiceStatus.OPEN} and not _is_base(invoice, period)
-        for invoice in invoices
-    )
     bought = {
         plan.name
         for invoice in settled
         for line in invoice.lines
-        if line.amount >= 0 and line.period_end > period.start and line.price is not None
-        if (plan := plan_of(line.price, catalogue)) is not None
+        if line.amount >= 0 and line.period_end > period.start
+        if (plan := _plan_of_line(line, catalogue)) is not None
     }
     current = plan_of(subscription.price, catalogue)
-    if current is not None and not open_upgrade:
+    if current is not None and not any(
+        _asks_for(invoice, current, catalogue)
+        for invoice in invoices
+        if invoice.status is not InvoiceStatus.PAID and not _is_base(invoice, period)
+    ):
         bought.add(current.name)
+    # What was sold beside the plan is nothing of it, whether it was kept or given back.
+    settled = [one for one in settled if any(_plan_of_line(line, catalogue) for line in one.lines)]
     payment_ids = {payment_id for invoice in settled for payment_id in invoice.payment_ids}
     charges = [charge for charge in report.charges if charge.payment_id in payment_ids]
     pending = sum(item.amount for item in report.pending if item.subscription_id == subscription.id)
@@ -206,6 +209,14 @@ def _covers(invoice: InvoiceReport, period: Period) -> bool:
 def _is_base(invoice: InvoiceReport, period: Period) -> bool:
     """Whether this is the invoice for the period itself, and not for a change within it."""
     return any(not line.proration and line.period_start == period.start for line in invoice.lines)
+
+
+def _asks_for(invoice: InvoiceReport, plan: Plan, catalogue: Catalogue) -> bool:
+    return any(line.amount >= 0 and _plan_of_line(line, catalogue) == plan for line in invoice.lines)
+
+
+def _plan_of_line(line: InvoiceLine, catalogue: Catalogue) -> Plan | None:
+    return None if line.price is None else plan_of(line.price, catalogue)
 
 
 def taken_from(charge: ChargeReport) -> int:
@@ -372,8 +383,10 @@ def subscription_of(report: SubscriptionReport, catalogue: Catalogue) -> Subscri
 
 
 def current(subscriptions: Sequence[Subscription]) -> Subscription | None:
-    """The one to show: a live one before those that ended, then the newest."""
-    return max(subscriptions, key=lambda one: (one.live, one.created_at), default=None)
+    """The one to show: a live one before those that ended, one to a plan of ours before others of the same
+    customer, then the newest.
+    """
+    return max(subscriptions, key=lambda one: (one.live, one.plan is not None, one.created_at), default=None)
 
 
 LOOK_AGAIN = timedelta(hours=24)

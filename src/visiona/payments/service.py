@@ -166,6 +166,9 @@ class PaymentService:
                     "nothing to sell: run `visiona billing sync`, or is it another account's key? (%s)",
                     error.reason,
                 )
+                # Or the customer was deleted there, and we have not heard of it.
+                async with self._database.transaction(actor) as connection:
+                    await _ask_for_sync(connection, actor.user_id)
                 raise model.not_on_sale() from error
 
     def _price(self, plan: str, interval: Interval) -> Price:
@@ -238,23 +241,22 @@ class PaymentService:
             intent = await store.open_intent(connection, actor.user_id)
             if intent is not None and (intent.session_id or intent.serves(price.lookup_key, now)):
                 return intent
-            if intent is not None:
-                # Whatever was made for it, nobody was told where: it cannot be paid.
-                await store.close_intent(connection, intent.id, CheckoutState.FAILED)
-            before = await store.subscriptions(connection, actor.user_id)
-            fresh = Intent(
-                id=uuid.uuid4(),
-                lookup_key=price.lookup_key,
-                plan=plan,
-                trial_days=0 if before else self._catalogue.find(plan).trial_days,
-                state=CheckoutState.CREATING,
-                session_id=None,
-                created_at=now,
-                expires_at=now + model.CHECKOUT_LIFETIME,
-            )
-            if await store.insert_intent(connection, actor.user_id, fresh):
-                await audit.record(connection, actor.user_id, Action.CHECKOUT_STARTED, {"plan": plan})
-                return fresh
+            # Whatever was made for it, nobody was told where: it cannot be paid.
+            if intent is None or await store.close_intent(connection, intent, CheckoutState.FAILED):
+                before = await store.subscriptions(connection, actor.user_id)
+                fresh = Intent(
+                    id=uuid.uuid4(),
+                    lookup_key=price.lookup_key,
+                    plan=plan,
+                    trial_days=0 if before else self._catalogue.find(plan).trial_days,
+                    state=CheckoutState.CREATING,
+                    session_id=None,
+                    created_at=now,
+                    expires_at=now + model.CHECKOUT_LIFETIME,
+                )
+                if await store.insert_intent(connection, actor.user_id, fresh):
+                    await audit.record(connection, actor.user_id, Action.CHECKOUT_STARTED, {"plan": plan})
+                    return fresh
             # A twin of this click was faster, and this one goes on with its intent.
             twin = await store.open_intent(connection, actor.user_id)
         if twin is None:
@@ -279,7 +281,7 @@ class PaymentService:
         except (OutcomeUnknown, ProviderRejected, ProviderNotFound):
             # Under this key the same failure might come again; whatever was made, nobody can pay it.
             async with self._database.transaction(actor) as connection:
-                await store.close_intent(connection, intent.id, CheckoutState.FAILED)
+                await store.close_intent(connection, intent, CheckoutState.FAILED)
             raise
         async with self._database.transaction(actor) as connection:
             ours = await store.set_open(connection, intent.id, checkout.id)
@@ -303,7 +305,7 @@ class PaymentService:
         complete = checkout.status == "complete"
         async with self._database.transaction(actor) as connection:
             state = CheckoutState.COMPLETE if complete else CheckoutState.EXPIRED
-            await store.close_intent(connection, intent.id, state)
+            await store.close_intent(connection, intent, state)
             if complete:
                 await _ask_for_sync(connection, actor.user_id)
         if complete:
@@ -473,7 +475,7 @@ class PaymentService:
             if report.deleted:
                 await store.unlink_customer(connection, user_id)
                 if intent is not None:
-                    await store.close_intent(connection, intent.id, CheckoutState.EXPIRED)
+                    await store.close_intent(connection, intent, CheckoutState.EXPIRED)
         if sum(subscription.live for subscription in mirrored) > 1:
             logger.error("user %s has several subscriptions: end all but one at the payment service", user_id)
         return True
@@ -499,7 +501,7 @@ class PaymentService:
                 checkout = await self._payments.close_checkout(intent.session_id)
             state = CheckoutState.COMPLETE if checkout.status == "complete" else CheckoutState.EXPIRED
         async with self._database.transaction(SystemActor("payments")) as connection:
-            await store.close_intent(connection, intent.id, state)
+            await store.close_intent(connection, intent, state)
 
     async def sweep(self) -> None:
         """Have every account read whose turn it is: after a period's end, when events were lost, daily."""
@@ -545,6 +547,13 @@ class PaymentService:
                     )
                 )
         return offers
+
+
+async def missing_plans(connection: Connection, catalogue: Catalogue) -> set[str]:
+    """By the worker's system: plans that somebody pays for, or is about to, and that the plan file has not
+    any more.
+    """
+    return await store.plans_bought(connection) - set(catalogue.plans)
 
 
 async def _record_change(

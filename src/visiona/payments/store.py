@@ -101,17 +101,29 @@ async def take_due(
     with play money elsewhere.
     """
     cursor = await connection.execute(
-        """update payment_customers set due_at = %(now)s::timestamptz + %(again)s
+        # Three lists rather than one condition with `or`: each is found by an index.
+        """with due as (
+             (select user_id from payment_customers
+              where customer_id is not null and due_at <= %(now)s order by due_at limit %(limit)s)
+             union
+             select user_id from payment_customers
+             where customer_id is not null and mode = any(%(elsewhere)s)
+             union
+             select c.user_id from checkouts c join payment_customers p using (user_id)
+             where c.state = 'open' and p.customer_id is not null
+               and c.created_at > coalesce(p.synced_at, '-infinity')
+               and c.created_at < %(now)s::timestamptz - %(again)s)
+           update payment_customers set due_at = %(now)s::timestamptz + %(again)s
            where user_id in (
-             select p.user_id from payment_customers p
-             where p.customer_id is not null and (
-               p.due_at <= %(now)s or p.mode not in (%(mode)s, 'live') or exists (
-               select from checkouts c where c.user_id = p.user_id and c.state = 'open'
-                 and c.created_at > coalesce(p.synced_at, '-infinity')
-                 and c.created_at < %(now)s::timestamptz - %(again)s))
-             order by p.due_at nulls first limit %(limit)s for update skip locked)
+             select p.user_id from payment_customers p join due using (user_id)
+             order by p.due_at nulls first limit %(limit)s for update of p skip locked)
            returning user_id""",
-        {"now": now, "again": again_after, "mode": mode, "limit": limit},
+        {
+            "now": now,
+            "again": again_after,
+            "elsewhere": [other for other in ("sandbox", "test") if other != mode],
+            "limit": limit,
+        },
     )
     return [row[0] for row in await cursor.fetchall()]
 
@@ -179,10 +191,14 @@ async def set_open(connection: Connection, intent_id: UUID, session_id: str) -> 
     return cursor.rowcount == 1
 
 
-async def close_intent(connection: Connection, intent_id: UUID, state: CheckoutState) -> None:
-    await connection.execute(
-        "update checkouts set state = %s where id = %s and state in ('creating', 'open')", [state, intent_id]
+async def close_intent(connection: Connection, intent: Intent, state: CheckoutState) -> bool:
+    """False when it was closed before, or has a session since `intent` was read, which somebody may pay."""
+    cursor = await connection.execute(
+        """update checkouts set state = %s
+           where id = %s and state in ('creating', 'open') and session_id is not distinct from %s""",
+        [state, intent.id, intent.session_id],
     )
+    return cursor.rowcount == 1
 
 
 async def purge_intents(connection: Connection, before: datetime) -> None:
@@ -318,6 +334,17 @@ async def save_payment(
     return state if changed else None
 
 
+async def plans_bought(connection: Connection) -> set[str]:
+    """Plans of subscriptions that have not ended, now or next, and of checkouts that can be paid."""
+    cursor = await connection.execute(
+        """select plan from subscriptions where status <> all(%(ended)s) and plan is not null
+           union select next_plan from subscriptions where status <> all(%(ended)s) and next_plan is not null
+           union select plan from checkouts where state in ('creating', 'open') and expires_at > now()""",
+        {"ended": ["canceled", "incomplete_expired"]},
+    )
+    return {row[0] for row in await cursor.fetchall()}
+
+
 # What people see
 
 _SHOWN = ("open", "paid", "uncollectible", "void")  # drafts may still change
@@ -339,12 +366,14 @@ async def _invoices(
 ) -> list[Invoice]:
     cursor = await connection.execute(
         """select i.id, i.number, i.status, i.reason, i.total, i.amount_paid, i.amount_remaining, i.currency,
-             coalesce(sum(p.refunded), 0), coalesce(sum(p.disputed), 0), i.next_attempt_at, i.created_at
-           from invoices i left join payments p on p.user_id = i.user_id and p.invoice_id = i.id
+             coalesce(p.refunded, 0), coalesce(p.disputed, 0), i.next_attempt_at, i.created_at
+           from invoices i left join lateral (
+             select sum(refunded) as refunded, sum(disputed) as disputed
+             from payments where user_id = i.user_id and invoice_id = i.id) p on true
            where i.user_id = %(user)s and i.status = any(%(states)s)
              and (%(before)s::text is null or (i.created_at, i.id) < (
                select b.created_at, b.id from invoices b where b.user_id = %(user)s and b.id = %(before)s))
-           group by i.id order by i.created_at desc, i.id desc limit %(limit)s""",
+           order by i.created_at desc, i.id desc limit %(limit)s""",
         {"user": user_id, "states": list(states), "before": before, "limit": limit},
     )
     return [

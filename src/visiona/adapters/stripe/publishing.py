@@ -101,6 +101,7 @@ class Publishing:
         if holder is None:
             price_id = await self._new_price(offer, "Price {key} made.", "Price {key} is missing.")
         elif not _same_terms(holder, offer):
+            await self._name_plan(holder, offer.plan)
             price_id = await self._new_price(
                 offer,
                 "Price {key} replaced; who has the old one keeps it.",
@@ -110,6 +111,15 @@ class Publishing:
             price_id = holder.id
             await self._mark(holder, offer)
         return price_id
+
+    async def _name_plan(self, price: Price, plan: str) -> None:
+        """Who pays a price made by hand is known by its lookup key, which it is about to lose."""
+        if self._change and (price.metadata or {}).get(PLAN) is None:
+            await self._calls.post(
+                "name a price's plan",
+                lambda v1, options: v1.prices.update_async(price.id, {"metadata": {PLAN: plan}}, options),
+                Made,
+            )
 
     async def _holder(self, lookup_key: str) -> Price | None:
         found = await self._calls.every(

@@ -144,6 +144,7 @@ create table payment_customers (
   created_at timestamptz not null default current_timestamp
 );
 create index payment_customers_due on payment_customers (due_at) where customer_id is not null;
+create index payment_customers_mode on payment_customers (mode) where customer_id is not null;
 
 -- An intent to subscribe. At most one of a person is open, so that two clicks make one subscription.
 create table checkouts (
@@ -170,7 +171,7 @@ create table subscriptions (
   item_id text not null,
   price_id text not null,
   billing_interval text check (billing_interval in ('month', 'year')),
-  amount numeric(10, 2) not null,
+  amount numeric not null,
   currency text not null check (length(currency) <= 10),
   period_start timestamptz not null,
   period_end timestamptz not null,
@@ -178,7 +179,7 @@ create table subscriptions (
   cancel_at timestamptz,
   ended_at timestamptz,
   next_plan text references plans,
-  next_amount numeric(10, 2),
+  next_amount numeric,
   created_at timestamptz not null
 );
 create index subscriptions_user on subscriptions (user_id, created_at);
@@ -190,9 +191,9 @@ create table invoices (
   number text,
   status text not null check (length(status) <= 50),
   reason text not null check (length(reason) <= 100),
-  total numeric(10, 2) not null,
-  amount_paid numeric(10, 2) not null,
-  amount_remaining numeric(10, 2) not null,
+  total numeric not null,
+  amount_paid numeric not null,
+  amount_remaining numeric not null,
   currency text not null check (length(currency) <= 10),
   next_attempt_at timestamptz,
   paid_at timestamptz,
@@ -200,10 +201,12 @@ create table invoices (
 );
 create index invoices_user on invoices (user_id, created_at);
 
+-- Two digits are enough: of currencies that have three, Stripe takes no amount with a third.
 alter table payments
   add column refunded numeric(10, 2) not null default 0,
   add column disputed numeric(10, 2) not null default 0,
   add column invoice_id text;
+create index payments_invoice on payments (invoice_id);
 
 do $$
 declare

@@ -12,6 +12,7 @@ from visiona.billing.model import Plan, Price
 from visiona.bootstrap import App
 from visiona.core.clock import rfc3339
 from visiona.core.errors import NotFound
+from visiona.core.money import decimals
 from visiona.db.idempotency import IdempotencyKey
 from visiona.entrypoints.api.parameters import IdempotencyHeader, Limit
 from visiona.entrypoints.api.security import PUBLIC, USER, TheApp, actor_of, session_of
@@ -223,7 +224,7 @@ def _plan_view(plan: Plan, currency: str, *, sold: bool) -> PlanView:
 
 
 def _price_view(price: Price, currency: str) -> PriceView:
-    return PriceView(price.interval, str(price.amount), currency)
+    return PriceView(price.interval, f"{price.amount:.{decimals(currency)}f}", currency)
 
 
 async def subscription_view(app: App, request: AnyRequest) -> SubscriptionView:
