@@ -1,18 +1,37 @@
 """One scenario, two ways: the official SDK's synchronous methods, and their `_async` twins over httpx."""
 
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import stripe
-from tests.sandbox.stripe.conftest import Server
-from tests.sandbox.stripe.histories import DAY, at
+from tests.sandbox.stripe.conftest import Server, run_stripe
+from tests.sandbox.stripe.histories import DAY, HOUR, at
 from tests.sandbox.stripe.shapes import complaints
 
 START = at("2026-01-10")
 """When the test clocks of scenarios begin: a month from here has 31 days, 2,678,400 seconds."""
+FEB_10, MAR_10 = at("2026-02-10"), at("2026-03-10")
+LATER = START + 10 * DAY + 3 * HOUR + 20 * 60 + 17
+"""876,017 seconds into the first month; 1,802,383 are left."""
+HALF = START + 31 * DAY // 2
+"""Half of the first month is over, to the second."""
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Of one file alone: other files' tests do not expect what test clocks tell of other times."""
+    with run_stripe(tmp_path_factory.mktemp("stripe")) as server:
+        yield server
+
+
+@pytest.fixture(name="shop", params=["sync", "async"])
+async def either_way(request: pytest.FixtureRequest, sandbox: Server) -> AsyncGenerator["Shop"]:
+    async with opened(sandbox, waits=request.param == "async") as found:
+        yield found
 
 
 class WatchedClient(stripe.HTTPXClient):

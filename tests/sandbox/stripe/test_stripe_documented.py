@@ -1,36 +1,29 @@
 """What Stripe's documentation says of the API at large, told by the official SDK, both ways of calling it:
 objects and how they are read, lists, expansion, errors, repetition, events and webhooks.
 
-`test_stripe_documented_billing.py` goes on with what is bought and paid.
+`test_stripe_documented_checkout.py`, `_subscriptions.py` and `_money.py` go on with what is bought and paid.
 """
 
+import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
 import stripe
-from tests.sandbox.stripe.both_ways import Shop, item_of, opened
-from tests.sandbox.stripe.conftest import Receiver, Server, run_stripe, wait_until
+from tests.sandbox.stripe.both_ways import (  # noqa: F401 - `either_way` and `shared_server` are fixtures
+    Shop,
+    either_way,
+    item_of,
+    opened,
+    shared_server,
+)
+from tests.sandbox.stripe.conftest import Receiver, wait_until
 
 # The SDK hands its form to httpx in a way that httpx has begun to discourage.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
 VERSION = "2026-10-28.endive"
-
-
-@pytest.fixture(scope="module")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Of this file alone: other files' tests do not expect what test clocks tell of other times."""
-    with run_stripe(tmp_path_factory.mktemp("stripe")) as server:
-        yield server
-
-
-@pytest.fixture(params=["sync", "async"])
-async def shop(request: pytest.FixtureRequest, sandbox: Server) -> AsyncGenerator[Shop]:
-    async with opened(sandbox, waits=request.param == "async") as found:
-        yield found
 
 
 # Customers
@@ -480,6 +473,28 @@ async def test_the_same_key_is_the_same_request(shop: Shop) -> None:
     (created,) = await shop.events_about(first.id, types=["customer.created"])
     assert created.request.idempotency_key == options["idempotency_key"]
     assert created.request.id == first.last_response.request_id
+
+
+async def test_the_same_key_at_the_same_time(shop: Shop) -> None:
+    """The second request is told to wait; the SDK asks again by itself, and gets the first one's answer."""
+    options: Any = {"idempotency_key": f"twins:{shop.waits}"}
+    shop.server.fault("slow", path="/v1/customers", seconds=0.3)
+
+    async def create(client: stripe.StripeClient) -> stripe.Customer:
+        if shop.waits:
+            return await client.v1.customers.create_async({"name": "Twin"}, options)
+        return await asyncio.to_thread(client.v1.customers.create, {"name": "Twin"}, options)
+
+    async with opened(shop.server, waits=shop.waits, max_network_retries=2) as patient:
+        first, second = await asyncio.gather(create(patient.client), create(patient.client))
+    assert first == second
+    replayed = ["idempotent-replayed" in one.last_response.headers for one in (first, second)]
+    assert sorted(replayed) == [False, True]
+    shop.server.fault("slow", path="/v1/customers", seconds=0.3)
+    options = {"idempotency_key": f"strangers:{shop.waits}"}
+    outcomes = await asyncio.gather(create(shop.client), create(shop.client), return_exceptions=True)
+    (conflict,) = [one for one in outcomes if isinstance(one, stripe.StripeError)]
+    assert (conflict.http_status, conflict.error.code) == (409, "idempotency_key_in_use")
 
 
 async def test_what_uses_a_key_up(shop: Shop) -> None:
