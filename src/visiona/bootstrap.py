@@ -200,6 +200,7 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
         read_replicate_webhook=_replicate_reader(replicate, clock),
         read_stripe_webhook=_stripe_reader(settings, clock),
         warmers=[
+            billing.refresh,  # the plan file may be another than before
             *(writer.prepare for writer in writers),
             *([partial(_stock_sandbox, payments)] if settings.payments_simulated else []),
         ],

@@ -224,6 +224,8 @@ def test_an_amount_with_cents_suits_its_currency() -> None:
     assert _amount(read_catalogue(cents).plans["club"], "month") == Decimal("39.90")
     with pytest.raises(PlanFileError, match=r"39.90 is not an amount of JPY"):
         read_catalogue(OWN_FILE.replace(AMOUNT, 'amount = "39.90"'))
+    with pytest.raises(PlanFileError, match=r"39.905 is not an amount of KWD"):
+        read_catalogue(OWN_FILE.replace('"jpy"', '"kwd"').replace(AMOUNT, 'amount = "39.905"'))
 
 
 @given(st.decimals(allow_nan=True, allow_infinity=True), st.sampled_from(["usd", "jpy", "kwd"]))

@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 
 from visiona.core.errors import PaymentRequired
-from visiona.core.money import smallest_units
+from visiona.core.money import decimals, smallest_units
 from visiona.ports.payments import Interval
 
 DAYS_OF_A_MONTH = 30
@@ -161,7 +161,9 @@ def _can_be_asked(amount: Decimal, currency: str) -> bool:
     if not amount.is_finite() or not 0 < amount <= MAX_AMOUNT:
         return False
     units = smallest_units(amount, currency)
-    return units is not None and units <= MAX_AMOUNT
+    if units is None or units > MAX_AMOUNT:
+        return False
+    return decimals(currency) < 3 or units % 10 == 0  # Stripe wants a 0 as the third digit
 
 
 # Periods
