@@ -67,7 +67,7 @@ async def post(shop: Shop, event: Event) -> None:
     assert await shop.post_event(event) == 204
 
 
-JOBS = ("after each", "between", "beside", *("at the end",) * 5)
+JOBS = ("after each", "between", "beside", *("at the end",) * 7)
 """In turn; a reading costs time."""
 
 

@@ -23,9 +23,9 @@ from visiona.entrypoints.asgi import create_asgi
 from visiona.inbox.service import InboxService
 from visiona.payments.service import AGAIN_AFTER, PaymentService, PaymentSettings
 
-# A twelfth of what production waits; the proportions are the same.
-CALL_S, PATIENCE_S = 2.0, 2.5
-TIMEOUTS = Timeouts(connect_s=1.0, read_s=1.5, write_s=1.5)
+# A fraction of what production waits.
+CALL_S, PATIENCE_S = 1.3, 1.8
+TIMEOUTS = Timeouts(connect_s=1.0, read_s=1.0, write_s=1.0)
 QUICK_S = 1.5
 """For one answer that needs no Stripe, on a machine with other things to do."""
 
@@ -193,7 +193,7 @@ async def test_while_stripe_is_away_everything_else_goes_on(
 
 
 async def test_slow_answers_do_not_add_up_beyond_what_a_person_waits(shop: Shop, newcomer: Person) -> None:
-    shop.server.fault("slow", seconds=0.9, times=None)
+    shop.server.fault("slow", seconds=0.7, times=None)
     for _ in range(2):
         await refused_in_time(newcomer, "/api/payment/subscribe", {"plan": "premium"})
     shop.server.raw.delete("/_sandbox/faults")
@@ -218,7 +218,7 @@ async def test_readings_that_fail_leave_the_worker_free_and_do_not_pile_up(shop:
             assert (len(found) >= 40, set(found.values())) == (True, {1})
         began = time.perf_counter()
         await at_eight_places(shop)
-        # It would be 7.5 s if each of them waited for itself.
+        # It would be 5 s if each of them waited for itself.
         assert time.perf_counter() - began < 2 * TIMEOUTS.read_s + QUICK_S
         connections = line.connections
         shop.clock.shift += AGAIN_AFTER
