@@ -36,7 +36,7 @@ from visiona.db.actor import SystemActor, UserActor
 from visiona.db.jobs import RetryLater
 from visiona.payments import jobs as payment_jobs
 from visiona.payments import model, store
-from visiona.payments.service import AGAIN_AFTER, PaymentService, PaymentSettings
+from visiona.payments.service import AGAIN_AFTER, SWEEP_BATCH, PaymentService, PaymentSettings
 from visiona.ports.errors import OutcomeUnknown
 from visiona.ports.payments import (
     Checkout,
@@ -448,7 +448,8 @@ async def test_the_sweep_takes_who_is_due_who_paid_elsewhere_and_who_may_have_pa
     ]
     others = [
         await customer("test", later),
-        await customer("live", later),
+        await customer("live", before),
+        await customer("live", later, clicked=ago),
         await customer("test", later, synced=now, clicked=ago),
         await customer("test", later, clicked=now),
     ]
@@ -461,6 +462,39 @@ async def test_the_sweep_takes_who_is_due_who_paid_elsewhere_and_who_may_have_pa
         "update payment_customers set customer_id = null where user_id = any(%(users)s) returning 1",
         users=theirs + others,
     )
+
+
+async def test_when_everybodys_turn_has_come_others_work_does_not_wait_behind_them(
+    own_database_url: str, tmp_path: Path
+) -> None:
+    """As after an outage: jobs are done in the order in which they were asked for."""
+    settings = shop_settings(own_database_url, "http://127.0.0.1:1", tmp_path)
+    worker = build(settings, "worker", SystemClock())
+    async with await psycopg.AsyncConnection.connect(own_database_url, autocommit=True) as owner:
+        await owner.execute(
+            """insert into users (clerk_id, email)
+               select 'user_' || n, n || '@example.com' from generate_series(1, 500) n"""
+        )
+        await owner.execute(
+            """insert into payment_customers (user_id, customer_id, mode, due_at)
+               select id, 'cus_' || id, 'sandbox', now() - interval '1 day' from users"""
+        )
+
+        async def left(where: str) -> int:
+            cursor = await owner.execute(f"select count(*) from {where}")  # type: ignore[arg-type] # test SQL
+            [(count,)] = await cursor.fetchall()
+            return count
+
+        await worker.open()
+        for _ in range(5):
+            await worker.payments.sweep()
+        assert await left("procrastinate.procrastinate_jobs where status = 'todo'") == SWEEP_BATCH
+        async with worker.database.transaction(SystemActor("test")) as connection:
+            await connection.execute("delete from procrastinate.procrastinate_jobs")
+        await worker.payments.sweep()
+        assert await left("procrastinate.procrastinate_jobs where status = 'todo'") == SWEEP_BATCH
+        assert await left("payment_customers where due_at < now()") == 500 - 2 * SWEEP_BATCH
+        await worker.close()
 
 
 async def _click(shop: Shop, person: UserActor, when: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
-from visiona.db.pool import Connection
+from visiona.db.pool import Connection, fetch_value
 
 
 class RetryLater(Exception):
@@ -42,3 +42,12 @@ async def enqueue(
         query += """ where not exists (select from procrastinate.procrastinate_jobs
             where status = 'doing' and task_name = %(task)s and args = %(arguments)s)"""
     await connection.execute(query, {"task": task, "arguments": Jsonb(arguments), "once": once or idle})
+
+
+async def waiting(connection: Connection, task: str) -> int:
+    """How many jobs of this task nobody has begun yet; only the worker's role can see them."""
+    return await fetch_value(
+        connection,
+        "select count(*) from procrastinate.procrastinate_jobs where status = 'todo' and task_name = %s",
+        [task],
+    )

@@ -25,7 +25,7 @@ from visiona.core.money import smallest_units
 from visiona.db import idempotency
 from visiona.db.actor import SystemActor, UserActor
 from visiona.db.idempotency import IdempotencyKey
-from visiona.db.jobs import RetryLater, enqueue
+from visiona.db.jobs import RetryLater, enqueue, waiting
 from visiona.db.pool import Connection, Database
 from visiona.payments import model, store
 from visiona.payments.model import (
@@ -60,7 +60,10 @@ from visiona.ports.payments import (
 )
 
 SYNC_TASK = "payments.sync"
-SWEEP_BATCH = 200
+SWEEP_BATCH = 60
+"""How many readings the sweep has waiting at most. After an outage everybody's turn has come: four a second
+leave the worker time for people's images, and most of what Stripe allows for those who buy.
+"""
 AGAIN_AFTER = timedelta(minutes=1)
 READINGS = 5
 """How often a sync reads again because others wrote meanwhile, before it leaves it to the sweep."""
@@ -509,8 +512,9 @@ class PaymentService:
             return
         now = self._clock.now()
         async with self._database.transaction(SystemActor("sweep")) as connection:
+            room = SWEEP_BATCH - await waiting(connection, SYNC_TASK)
             for user_id in await store.take_due(
-                connection, now, AGAIN_AFTER, self._settings.mode, SWEEP_BATCH
+                connection, now, AGAIN_AFTER, self._settings.mode, max(room, 0)
             ):
                 await enqueue(connection, SYNC_TASK, idle=True, user_id=user_id)
 

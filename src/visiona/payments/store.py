@@ -98,19 +98,20 @@ async def take_due(
     """Customers whose turn it is; each is due again after a while, should this time fail.
 
     Also those whose checkout was opened after the last reading, and not just now; and those who paid
-    with play money elsewhere.
+    with play money elsewhere. Who paid real money elsewhere is left alone.
     """
     cursor = await connection.execute(
         # Three lists rather than one condition with `or`: each is found by an index.
         """with due as (
              (select user_id from payment_customers
-              where customer_id is not null and due_at <= %(now)s order by due_at limit %(limit)s)
+              where customer_id is not null and due_at <= %(now)s and mode = %(mode)s
+              order by due_at limit %(limit)s)
              union
              select user_id from payment_customers
              where customer_id is not null and mode = any(%(elsewhere)s)
              union
              select c.user_id from checkouts c join payment_customers p using (user_id)
-             where c.state = 'open' and p.customer_id is not null
+             where c.state = 'open' and p.customer_id is not null and p.mode = %(mode)s
                and c.created_at > coalesce(p.synced_at, '-infinity')
                and c.created_at < %(now)s::timestamptz - %(again)s)
            update payment_customers set due_at = %(now)s::timestamptz + %(again)s
@@ -121,6 +122,7 @@ async def take_due(
         {
             "now": now,
             "again": again_after,
+            "mode": mode,
             "elsewhere": [other for other in ("sandbox", "test") if other != mode],
             "limit": limit,
         },
