@@ -14,7 +14,7 @@ up: $(VENV)/.runtime ## Start Visiona on this machine; Ctrl-C stops it
 
 test: $(VENV)/.development ## Run the whole test suite, browser journeys included
 	@$(BIN)/python scripts/find_browser.py
-	@$(BIN)/python -m pytest -m "not drill" --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -m "not drill" --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 drill: $(VENV)/.development ## Run the slow fault drills
 	@$(BIN)/python -m pytest -m drill --timeout=1800 $(ARGS)
