@@ -3,6 +3,7 @@
 import io
 import tarfile
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -83,9 +84,13 @@ def test_failures_reach_the_client(sandbox: Any, trained: str) -> None:
             client.run(f"visiona-sandbox/trained:{trained}", input={"prompt": "TOK"})
 
 
-@pytest.mark.usefixtures("trained")
-def test_lists_and_secrets_parse(sandbox: Any) -> None:
-    with sandbox.official() as client:
+def test_lists_and_secrets_parse(run_sandbox: Any, tmp_path: Path, photos: bytes) -> None:
+    """On a sandbox of its own: the client cannot read a list in which anything was ever aborted."""
+    with run_sandbox(tmp_path, training_seconds=0.2) as server, server.official() as client:
+        server.create_model("trained")
+        version = server.train(photos, "trained")["output"]["version"].partition(":")[2]
+        made = client.predictions.create(version=version, input={"prompt": "TOK"})
         page = client.predictions.list()
+        assert [prediction.id for prediction in page.results] == [made.id]
         assert all(prediction.version for prediction in page.results)
         assert client.webhooks.default.secret().key.startswith("whsec_")
