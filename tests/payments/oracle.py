@@ -38,7 +38,8 @@ class Subscription:
     interval: str
     anchor: datetime
     number: int = 0
-    plans: set[str] = field(default_factory=set)
+    plans: dict[str, datetime] = field(default_factory=dict)
+    """Each from when it was paid for."""
     charges: list[Charge] = field(default_factory=list)
     next_plan: str | None = None
     ends: bool = False
@@ -71,12 +72,12 @@ class Person:
     # What happens
 
     def subscribe(self, plan: str, interval: str, charge: Charge) -> None:
-        self.subscription = Subscription(plan, interval, self.now, plans={plan}, paid=True)
+        self.subscription = Subscription(plan, interval, self.now, plans={plan: self.now}, paid=True)
         self._charged(charge)
 
     def upgrade(self, plan: str, charge: Charge) -> None:
         self._live.plan = plan
-        self._live.plans.add(plan)
+        self._live.plans.setdefault(plan, self.now)
         self._charged(charge)
 
     def advance(self, length: timedelta) -> None:
@@ -99,7 +100,7 @@ class Person:
         subscription.plan = subscription.next_plan or subscription.plan
         subscription.next_plan = None
         subscription.number += 1
-        subscription.plans, subscription.charges = {subscription.plan}, []
+        subscription.plans, subscription.charges = {subscription.plan: subscription.start}, []
         subscription.paid, subscription.attempts = False, 0
         subscription.attempt_at = subscription.start + COLLECTED_AFTER
 
@@ -164,7 +165,15 @@ class Person:
         while subscription.interval == "year" and plus_months(subscription.start, months + 1) <= self.now:
             months += 1
         best = max(subscription.plans, key=list(LIMITS).index)
+        start = plus_months(subscription.start, months)
+        end = min(plus_months(subscription.start, months + 1), subscription.end)
+        if subscription.end - end < timedelta(days=4):
+            end = subscription.end
+        limit = 0
+        for name, since in sorted(subscription.plans.items(), key=lambda item: item[1]):
+            more = max(LIMITS[name][0] - limit, 0)
+            limit += -(-more * max(min(end - since, end - start), timedelta(0)) // (end - start))
         worth = sum(charge.amount for charge in subscription.charges)
         taken = sum(charge.taken for charge in subscription.charges)
-        entitled = -(-LIMITS[best][0] * (worth - taken) // worth)
+        entitled = -(-limit * (worth - taken) // worth)
         return (entitled, plus_months(subscription.start, months), best) if entitled else None

@@ -139,7 +139,7 @@ def test_an_upgrade_paid_at_the_second_attempt_counts() -> None:
     assert at(account(subscription(price=STUDIO), invoices=(base(), first)), MIDDLE) == ("premium", 1000, 10)
     second = upgrade(number=3)
     report = account(subscription(price=STUDIO), invoices=(base(), first, second))
-    assert at(report, MIDDLE) == ("studio", 4000, 40)
+    assert at(report, MIDDLE) == ("studio", 2500, 25)
 
 
 # Paying twice

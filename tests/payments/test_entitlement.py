@@ -199,9 +199,35 @@ def test_who_ends_at_the_end_of_the_period_has_no_grace_after_it() -> None:
 def test_an_upgrade_counts_at_once_when_it_is_paid() -> None:
     changed = subscription(price=STUDIO)
     paid = account(changed, invoices=(base(), upgrade()))
-    assert at(paid, MIDDLE) == ("studio", 4000, 40)
+    assert at(paid, MIDDLE) == ("studio", 2500, 25)  # half a month of each
     unpaid = account(changed, invoices=(base(), upgrade(status=InvoiceStatus.OPEN)))
     assert at(unpaid, MIDDLE) == ("premium", 1000, 10)
+
+
+def test_the_larger_plan_for_the_last_hour_is_an_hours_part_of_it() -> None:
+    late = END - timedelta(hours=1)
+    credit = line(PREMIUM, -5, late, END, proration=True)
+    bought = invoice(2, credit, line(STUDIO, 17, late, END, proration=True))
+    report = account(subscription(price=STUDIO), invoices=(base(), bought))
+    assert at(report, late) == ("studio", 1005, 11)
+
+
+def test_an_upgrade_within_a_year_counts_wholly_in_the_months_after_it() -> None:
+    studio_year = replace(STUDIO, amount=129000, interval="year")
+    middle = datetime(2027, 2, 8, 3, 4, 5, tzinfo=UTC)  # of the third month, 23 January to 23 February
+    bought = invoice(
+        2,
+        line(PREMIUM_YEAR, -30000, middle, YEAR_END, proration=True),
+        line(studio_year, 100000, middle, YEAR_END, proration=True),
+    )
+    report = account(
+        subscription(price=studio_year, period_end=YEAR_END),
+        invoices=(base(PREMIUM_YEAR, START, YEAR_END), bought),
+    )
+    found = {
+        window.period.start.month: window.entitled[Resource.IMAGES] for window in windows(report, CATALOGUE)
+    }
+    assert (found[12], found[1], found[2], found[3]) == (1000, 2500, 4000, 4000)
 
 
 def test_a_failed_upgrade_does_not_cost_what_was_paid_before() -> None:

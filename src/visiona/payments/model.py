@@ -11,7 +11,7 @@ their number matters. The rules, for a subscription that is `trialing`, `active`
   paid in the period. `quota_usage` holds that nothing falls below what was used.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -59,13 +59,13 @@ less than half an hour away."""
 class Paid:
     """What happened to the money of one period, in the currency's smallest unit.
 
-    `settled`: its own invoice is paid. `plans`: what was bought in it. `paid`: what its invoices came to,
-    from whatever it was paid. `taken`: what was refunded or is in dispute. `credited`: what was turned
-    into credit by a change to a smaller plan.
+    `settled`: its own invoice is paid. `plans`: what was bought in it, and from when it counts. `paid`:
+    what its invoices came to, from whatever it was paid. `taken`: what was refunded or is in dispute.
+    `credited`: what was turned into credit by a change to a smaller plan.
     """
 
     settled: bool
-    plans: frozenset[str]
+    plans: Mapping[str, datetime]
     paid: int
     taken: int
     credited: int
@@ -126,17 +126,33 @@ def _provisional(start: datetime, plan: Plan, subscription: SubscriptionReport, 
 def _paid_window(
     month: Period, plan: Plan, subscription: SubscriptionReport, paid: Paid, catalogue: Catalogue
 ) -> Window:
-    """The largest plan that was paid for, less what of it was credited when it was given up for a
-    smaller one, which is the least; less what was taken back.
+    """What was paid for, each plan from when it was bought, less what of it was credited when it was given
+    up for a smaller one, which is the least; less what was taken back.
     """
     best = catalogue.find(max(paid.plans, key=catalogue.rank, default=plan.name))
     entitled: dict[Resource, int] = {}
     for resource in Resource:
-        allowed = _share(best.limit(resource), paid.paid - paid.credited, paid.paid)
+        bought = [(start, catalogue.find(name).limit(resource)) for name, start in paid.plans.items()]
+        allowed = _share(_over_time(bought, month), paid.paid - paid.credited, paid.paid)
         if plan.name in paid.plans:
-            allowed = max(allowed, plan.limit(resource))
+            kept = [(start, min(limit, plan.limit(resource))) for start, limit in bought]
+            allowed = max(allowed, _over_time(kept, month))
         entitled[resource] = _share(allowed, paid.paid - paid.taken, paid.paid)
     return Window(month, best.name, subscription.id, entitled)
+
+
+def _over_time(bought: Iterable[tuple[datetime, int]], month: Period) -> int:
+    """The largest limit so far counts from when it was bought: who has the larger plan for the last hour of
+    a month has an hour's part of what it allows. Rounded in favour of who paid.
+    """
+    limit, since, total = 0, month.start, timedelta(0)
+    for start, larger in sorted(bought):
+        if larger > limit and start < month.end:
+            moment = max(start, month.start)
+            total += limit * (moment - since)
+            limit, since = larger, moment
+    total += limit * (month.end - since)
+    return -(-total // (month.end - month.start))
 
 
 def _share(limit: int, kept: int, of: int) -> int:
@@ -166,20 +182,20 @@ def paid_in(
     ]
     settled = [invoice for invoice in invoices if invoice.status is InvoiceStatus.PAID]
     base_paid = any(_is_base(invoice, period) for invoice in settled)
-    bought = {
-        plan.name
-        for invoice in settled
-        for line in invoice.lines
-        if line.amount >= 0 and line.period_end > period.start
-        if (plan := _plan_of_line(line, catalogue)) is not None
-    }
+    bought: dict[str, datetime] = {}
+    for invoice in settled:
+        for line in invoice.lines:
+            plan = _plan_of_line(line, catalogue)
+            if plan is not None and line.amount >= 0 and line.period_end > period.start:
+                start = max(line.period_start, period.start)
+                bought[plan.name] = min(start, bought.get(plan.name, start))
     current = plan_of(subscription.price, catalogue)
     if current is not None and not any(
         _asks_for(invoice, current, catalogue)
         for invoice in invoices
         if invoice.status is not InvoiceStatus.PAID and not _is_base(invoice, period)
     ):
-        bought.add(current.name)
+        bought.setdefault(current.name, period.start)
     # What was sold beside the plan is nothing of it, whether it was kept or given back.
     settled = [one for one in settled if any(_plan_of_line(line, catalogue) for line in one.lines)]
     payment_ids = {payment_id for invoice in settled for payment_id in invoice.payment_ids}
@@ -187,7 +203,7 @@ def paid_in(
     pending = sum(item.amount for item in report.pending if item.subscription_id == subscription.id)
     return Paid(
         settled=base_paid,
-        plans=frozenset(bought),
+        plans=bought,
         paid=sum(max(invoice.total, 0) for invoice in settled),
         taken=sum(taken_from(charge) for charge in charges),
         credited=_credited(settled) + max(-pending, 0),
