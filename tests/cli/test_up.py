@@ -2,11 +2,14 @@
 
 import fcntl
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from visiona.entrypoints.cli import supervisor
 
 
 def up(**settings: str) -> tuple[int, str]:
@@ -47,3 +50,14 @@ def test_a_log_level_that_is_none(tmp_path: Path) -> None:
     assert status == 2
     assert "VISIONA_LOG_LEVEL" in said
     assert not (tmp_path / "data").exists()
+
+
+def test_the_payment_sandbox_keeps_its_port_while_it_is_free(tmp_path: Path) -> None:
+    remembered = tmp_path / "sandbox" / "stripe.port"
+    port = supervisor._kept_port(remembered)
+    assert supervisor._kept_port(remembered) == port
+    with socket.create_server(("127.0.0.1", port)):
+        other = supervisor._kept_port(remembered)
+    assert other != port
+    remembered.write_text("no port")
+    assert 0 < supervisor._kept_port(remembered) < 65536

@@ -230,7 +230,7 @@ def _environment(settings: Settings) -> tuple[dict[str, str], list[str]]:
             "VISIONA_ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}",
         }
     if settings.billing and settings.stripe_api_key is None:
-        port = _free_port()
+        port = _kept_port(settings.data_dir / "sandbox" / "stripe.port")
         sandbox += ["--stripe-port", str(port)]
         values |= {
             "VISIONA_STRIPE_API_KEY": "sk_test_sandbox",
@@ -243,6 +243,19 @@ def _environment(settings: Settings) -> tuple[dict[str, str], list[str]]:
 def _sandbox_webhook_secret(settings: Settings) -> str:
     key = hashlib.sha256(b"sandbox-webhooks:" + settings.secret()).digest()
     return f"whsec_{base64.b64encode(key).decode()}"
+
+
+def _kept_port(path: Path) -> int:
+    """The port of the last time, if it is free still: links to invoices and open checkouts lead there."""
+    with contextlib.suppress(OSError, ValueError, OverflowError), socket.socket() as probe:
+        port = int(path.read_text(encoding="ascii"))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+        return port
+    port = _free_port()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.write_text(str(port), encoding="ascii")
+    return port
 
 
 def _free_port() -> int:
