@@ -5,12 +5,12 @@ from visiona.adapters.replicate.config import ReplicateConfig
 from visiona.adapters.replicate.generation import ReplicateGenerator
 from visiona.adapters.replicate.training import ReplicateTrainer
 from visiona.adapters.replicate.webhooks import (
-    InvalidSignature,
     UnreadableWebhook,
     WebhookNotice,
     read_webhook,
     verify_webhook,
 )
+from visiona.adapters.standard_webhooks import InvalidSignature
 
 __all__ = [
     "InvalidSignature",

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,30 +10,34 @@ from typing import Any, BinaryIO, Literal, TypeVar
 import httpx
 import msgspec
 
-from visiona.adapters.http import BodyTooLargeError, capped_chunks, make_http_client, read_capped
-from visiona.adapters.replicate.answers import UnusableAnswerError, read_signing_secret, read_username
-from visiona.adapters.replicate.config import ReplicateConfig
-from visiona.adapters.replicate.delivery import atomic_file
-from visiona.adapters.replicate.failures import (
+from visiona.adapters.http import (
     CONNECTION_LOST,
     RATE_LIMITED,
     SERVER_ERROR,
     TIMEOUT,
     UNREACHABLE,
     UNUSABLE_ANSWER,
+    BodyTooLargeError,
+    capped_chunks,
+    make_http_client,
+    read_capped,
+    retrying,
+)
+from visiona.adapters.replicate.answers import UnusableAnswerError, read_signing_secret, read_username
+from visiona.adapters.replicate.config import ReplicateConfig
+from visiona.adapters.replicate.delivery import atomic_file
+from visiona.adapters.replicate.failures import (
     from_status,
     from_transport,
     lost,
     refused_here,
 )
-from visiona.adapters.replicate.webhooks import signing_key
-from visiona.ports.errors import ProviderUnavailable
+from visiona.adapters.standard_webhooks import signing_key
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_RETRIES = 3
 _RETRIED_IF_REPEATABLE = frozenset({UNREACHABLE, CONNECTION_LOST, RATE_LIMITED, SERVER_ERROR})
 _RETRIED_IF_NOT = frozenset({UNREACHABLE})
 _MAX_PROBLEM_BYTES = 65_536
@@ -140,7 +143,7 @@ class ReplicateClient:
         retried = _RETRIED_IF_REPEATABLE if repeatable else _RETRIED_IF_NOT
         try:
             async with asyncio.timeout(deadline_s):
-                return await _retrying(attempt, retried, self.config.retry_budget_s)
+                return await retrying(attempt, retried, self.config.retry_budget_s)
         except TimeoutError as error:
             raise lost(TIMEOUT, repeatable=repeatable) from error
 
@@ -196,27 +199,6 @@ class ReplicateClient:
                 return await read_capped(response, _MAX_PROBLEM_BYTES)
         except (TimeoutError, httpx.RequestError, BodyTooLargeError):
             return b""
-
-
-async def _retrying(attempt: Callable[[], Awaitable[T]], retried: frozenset[str], budget_s: float) -> T:
-    """Up to three more attempts, as long as the pauses fit into `budget_s`. A provider that asks for
-    a longer pause gets it from the caller, to whom the failure goes with its `retry_after`.
-    """
-    left = budget_s
-    for step in range(_RETRIES):
-        try:
-            return await attempt()
-        except ProviderUnavailable as failure:
-            if failure.reason not in retried:
-                raise
-            backoff = budget_s / 20 * 2**step * random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
-            pause = max(backoff, failure.retry_after or 0.0)
-            left -= pause
-            if left < 0:
-                raise
-            _log.info("%s, trying again in %.2f s", failure, pause)
-        await asyncio.sleep(pause)
-    return await attempt()
 
 
 def _read_usable_secret(body: bytes) -> str:

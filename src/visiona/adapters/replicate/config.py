@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from visiona.adapters.http import DEFAULT_TIMEOUTS, Timeouts
 from visiona.adapters.replicate.answers import usable_name, version_parts
 from visiona.adapters.replicate.delivery import DeliveryHosts
-from visiona.adapters.replicate.webhooks import signing_key
+from visiona.adapters.standard_webhooks import signing_key
 
 _MIB = 1024 * 1024
 

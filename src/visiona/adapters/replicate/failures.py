@@ -5,17 +5,16 @@ idempotency keys, so a POST whose answer was lost may have started, and billed, 
 `OutcomeUnknown`. A call that can simply be repeated (GET, DELETE) is `ProviderUnavailable` then.
 """
 
-import math
+import functools
 import re
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 import msgspec
 
+from visiona.adapters import http
+from visiona.adapters.http import RATE_LIMITED, SERVER_ERROR, told_pause
 from visiona.ports.errors import (
-    OutcomeUnknown,
     ProviderError,
     ProviderNotFound,
     ProviderRejected,
@@ -24,16 +23,7 @@ from visiona.ports.errors import (
 
 PROVIDER = "replicate"
 
-UNREACHABLE = "unreachable"
-NO_CONNECTION = "no_free_connection"
-CONNECTION_LOST = "connection_lost"
-TIMEOUT = "timeout"
-RATE_LIMITED = "rate_limited"
-SERVER_ERROR = "server_error"
-UNUSABLE_ANSWER = "unusable_answer"
-
 MAX_MESSAGE = 300
-_MAX_RETRY_AFTER_S = 3600.0
 _SPEND_LIMIT = re.compile(r"monthly\s+spend\s+limit", re.IGNORECASE)
 _REASONS = {
     400: "invalid_request",
@@ -47,22 +37,8 @@ _REASONS = {
 _OWN_MESSAGE = "The request was refused."
 
 
-def lost(reason: str, *, repeatable: bool) -> ProviderError:
-    """The request went out, and no answer that can be used came back."""
-    return ProviderUnavailable(PROVIDER, reason) if repeatable else OutcomeUnknown(PROVIDER, reason)
-
-
-def from_transport(error: httpx.RequestError, *, repeatable: bool) -> ProviderError:
-    """A connection that failed: before anything was sent, or at some point after."""
-    match error:
-        case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.ProxyError():
-            return ProviderUnavailable(PROVIDER, UNREACHABLE)
-        case httpx.PoolTimeout():
-            return ProviderUnavailable(PROVIDER, NO_CONNECTION)
-        case httpx.TimeoutException():
-            return lost(TIMEOUT, repeatable=repeatable)
-        case _:
-            return lost(CONNECTION_LOST, repeatable=repeatable)
+lost = functools.partial(http.lost, PROVIDER)
+from_transport = functools.partial(http.from_transport, PROVIDER)
 
 
 def from_status(status: int, headers: httpx.Headers, body: bytes, *, repeatable: bool) -> ProviderError:
@@ -72,7 +48,7 @@ def from_status(status: int, headers: httpx.Headers, body: bytes, *, repeatable:
     if status >= 500 or status == 408:
         failure = lost(SERVER_ERROR, repeatable=repeatable)
         if isinstance(failure, ProviderUnavailable):
-            failure.retry_after = _seconds(headers.get("retry-after"))
+            failure.retry_after = told_pause(headers.get("retry-after"))
         return failure
     return _from_client_error(status, headers, _problem(body))
 
@@ -112,33 +88,7 @@ def _problem(body: bytes) -> dict[str, Any]:
 def _retry_after(headers: httpx.Headers, problem: dict[str, Any]) -> float | None:
     """The header is not documented, the body's field is new: the first that is there counts."""
     for told in (headers.get("retry-after"), problem.get("retry_after"), headers.get("ratelimit-reset")):
-        seconds = _seconds(told)
+        seconds = told_pause(told)
         if seconds is not None:
             return seconds
-    return None
-
-
-def _seconds(told: Any) -> float | None:
-    """Seconds from a number, its text, or a date as RFC 9110 and ISO 8601 write it; at most an hour,
-    so that a slip of the provider's does not park a job for a year.
-    """
-    if isinstance(told, bool) or not isinstance(told, int | float | str):
-        return None
-    try:
-        seconds = float(told)
-    except (ValueError, OverflowError):
-        seconds = _until(str(told))
-    if seconds is None or not math.isfinite(seconds):
-        return None
-    return min(max(seconds, 0.0), _MAX_RETRY_AFTER_S)
-
-
-def _until(date: str) -> float | None:
-    for parse in (parsedate_to_datetime, datetime.fromisoformat):
-        try:
-            moment = parse(date)
-        except (ValueError, TypeError, IndexError, OverflowError):
-            continue
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return (aware - datetime.now(UTC)).total_seconds()
     return None

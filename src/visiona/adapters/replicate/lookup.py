@@ -7,6 +7,7 @@ the order may have made.
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 
+from visiona.adapters.http import UNUSABLE_ANSWER
 from visiona.adapters.replicate.answers import (
     ListedJob,
     UnusableAnswerError,
@@ -15,7 +16,7 @@ from visiona.adapters.replicate.answers import (
     read_page,
 )
 from visiona.adapters.replicate.client import ReplicateClient
-from visiona.adapters.replicate.failures import PROVIDER, UNUSABLE_ANSWER
+from visiona.adapters.replicate.failures import PROVIDER
 from visiona.ports.errors import ProviderUnavailable
 
 CLOCK_SKEW = timedelta(seconds=60)

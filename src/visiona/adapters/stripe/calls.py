@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, TypeVar
 
 import httpx
 
-from visiona.adapters.http import BodyTooLargeError, make_http_client
-from visiona.adapters.stripe.answers import Page, UnusableAnswerError, read
-from visiona.adapters.stripe.config import StripeConfig
-from visiona.adapters.stripe.failures import (
-    CONFLICT,
+from visiona.adapters.http import (
     CONNECTION_LOST,
-    PROVIDER,
     SERVER_ERROR,
     TIMEOUT,
     UNREACHABLE,
     UNUSABLE_ANSWER,
+    BodyTooLargeError,
+    make_http_client,
+)
+from visiona.adapters.stripe.answers import Page, UnusableAnswerError, read
+from visiona.adapters.stripe.config import StripeConfig
+from visiona.adapters.stripe.failures import (
+    CONFLICT,
+    PROVIDER,
     from_sdk,
     from_transport,
     lost,

@@ -7,16 +7,15 @@ to every repeat: whoever repeats with the same key learns nothing new, and decid
 Reasons name codes and parameters of Stripe's, never its sentences: those quote e-mails and keys.
 """
 
-import math
+import functools
 import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import msgspec
 
+from visiona.adapters import http
+from visiona.adapters.http import RATE_LIMITED, SERVER_ERROR, UNUSABLE_ANSWER, told_pause
 from visiona.ports.errors import (
-    OutcomeUnknown,
     ProviderError,
     ProviderNotFound,
     ProviderRejected,
@@ -28,21 +27,16 @@ if TYPE_CHECKING:
 
 PROVIDER = "stripe"
 
-UNREACHABLE = "unreachable"
-NO_CONNECTION = "no_free_connection"
-CONNECTION_LOST = "connection_lost"
-TIMEOUT = "timeout"
-RATE_LIMITED = "rate_limited"
 CONFLICT = "conflict"
-SERVER_ERROR = "server_error"
-UNUSABLE_ANSWER = "unusable_answer"
 
 MESSAGE = "The payment service refused this request."
 
-_MAX_RETRY_AFTER_S = 3600.0
 _TOKEN = re.compile(r"[A-Za-z0-9_\[\].]{1,100}")
 _REQUEST_ID = re.compile(r"req_[A-Za-z0-9_]{1,100}")
 _PERMISSION = re.compile(r"\brak_[a-z0-9_]{1,100}\b")
+
+lost = functools.partial(http.lost, PROVIDER)
+from_transport = functools.partial(http.from_transport, PROVIDER)
 
 
 class _Details(msgspec.Struct):
@@ -56,30 +50,14 @@ class _Problem(msgspec.Struct):
     error: _Details
 
 
-def lost(reason: str, *, repeatable: bool) -> ProviderError:
-    """The request went out, and no answer that can be used came back."""
-    return ProviderUnavailable(PROVIDER, reason) if repeatable else OutcomeUnknown(PROVIDER, reason)
-
-
-def from_transport(error: httpx.RequestError, *, repeatable: bool) -> ProviderError:
-    """A connection that failed: before anything was sent, or at some point after."""
-    match error:
-        case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.ProxyError():
-            return ProviderUnavailable(PROVIDER, UNREACHABLE)
-        case httpx.PoolTimeout():
-            return ProviderUnavailable(PROVIDER, NO_CONNECTION)
-        case httpx.TimeoutException():
-            return lost(TIMEOUT, repeatable=repeatable)
-        case _:
-            return lost(CONNECTION_LOST, repeatable=repeatable)
-
-
 def from_sdk(error: "StripeError", *, repeatable: bool) -> ProviderError:
     """An answer other than 2xx, or one that is not JSON."""
     status = error.http_status or 0
     details = _details(error.json_body)
     if status == 429 or (details and details.code == "rate_limit"):
-        return ProviderUnavailable(PROVIDER, RATE_LIMITED, retry_after=_seconds(error.headers))
+        return ProviderUnavailable(
+            PROVIDER, RATE_LIMITED, retry_after=told_pause((error.headers or {}).get("retry-after"))
+        )
     if status >= 500 or status in {408, 424}:
         return lost(SERVER_ERROR, repeatable=repeatable)
     if details is None:  # not Stripe's own words, whatever the status: a proxy's page, or garbage
@@ -127,13 +105,3 @@ def _details(body: Any) -> _Details | None:
         return msgspec.convert(body, _Problem).error
     except msgspec.ValidationError:
         return None
-
-
-def _seconds(headers: Mapping[str, str] | None) -> float | None:
-    """At most an hour, so that a slip of Stripe's does not park a job for a year."""
-    told = (headers or {}).get("retry-after", "")
-    try:
-        seconds = float(told)
-    except ValueError:
-        return None
-    return min(max(seconds, 0.0), _MAX_RETRY_AFTER_S) if math.isfinite(seconds) else None
