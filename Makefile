@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check format lock openapi bench drill clean
+.PHONY: help up test check format lock openapi authorization bench drill clean
 
 help: ## Show these commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -19,12 +19,13 @@ test: $(VENV)/.development ## Run the whole test suite, browser journeys include
 drill: $(VENV)/.development ## Run the slow fault drills
 	@$(BIN)/python -m pytest -m drill --timeout=1800 $(ARGS)
 
-check: $(VENV)/.development ## Lint, types, import contracts, OpenAPI document
+check: $(VENV)/.development ## Lint, types, import contracts, written documents
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
 	@$(BIN)/python scripts/openapi.py --check
+	@$(BIN)/python scripts/authorization.py --check
 
 format: $(VENV)/.development ## Format the code
 	@$(BIN)/ruff format .
@@ -32,6 +33,9 @@ format: $(VENV)/.development ## Format the code
 
 openapi: $(VENV)/.development ## Write docs/openapi.json anew
 	@$(BIN)/python scripts/openapi.py
+
+authorization: $(VENV)/.development ## Write docs/authorization.md anew
+	@$(BIN)/python scripts/authorization.py
 
 bench: $(VENV)/.development ## Measure speed and memory, as ratios in one run
 	@$(BIN)/python -m benchmarks $(ARGS)

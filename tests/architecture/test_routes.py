@@ -10,14 +10,15 @@ import httpx
 import psycopg
 import pytest
 from litestar import Litestar, get
-from litestar.handlers import HTTPRouteHandler
-from litestar.routes import HTTPRoute
 from tests.factories.people import MakeUser, Person, insert_rows
 
 from visiona.bootstrap import App, build
 from visiona.db.pool import Connection
-from visiona.entrypoints.api.security import PAGE, PUBLIC, SIGNED, USER, VISITOR
+from visiona.entrypoints.api import access
+from visiona.entrypoints.api.access import ACCESS, Access, Identity
 from visiona.entrypoints.asgi import create_asgi
+from visiona.entrypoints.web.rendering import StaticTree
+from visiona.keys.model import Scope
 from visiona.settings import Settings
 
 # Ways of declaring parameters that Litestar 3 ends; Visiona holds to Litestar 2.
@@ -25,6 +26,7 @@ from visiona.settings import Settings
 ORIGIN = "http://127.0.0.1:8000"
 NOBODYS_ID = 2**62 + 12345
 SAFE = {"GET", "HEAD", "OPTIONS"}
+SIGNED_IN = {Identity.USER, Identity.PERSON}
 
 # The contract, as far as this release goes. Other routes may exist beside these.
 DOCUMENTED = """
@@ -75,7 +77,8 @@ PARAMETERS = {
     "invoice_id": "invoice",
 }
 # These answer without looking at a row; who may call them is checked all the same.
-NO_CALLERS_ROWS = {"file_path", "key", "path"}
+NO_CALLERS_ROWS = {"version", "file_path", "key", "path"}
+STATIC_VERSION = StaticTree().version
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,33 +87,33 @@ class Route:
 
     method: str
     path: str
-    auth: str | None
+    access: Access
     page: str
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
     @property
+    def identity(self) -> Identity:
+        return self.access.identity
+
+    @property
     def parameters(self) -> list[str]:
-        return re.findall(r"{(\w+):\w+}", self.path)
+        return re.findall(r"{(\w+)}", self.path)
 
     def url(self, value: object = 1) -> str:
-        return re.sub(r"{\w+:\w+}", str(value), self.path)
+        return re.sub(r"{\w+}", str(value), self.path.replace("{version}", STATIC_VERSION))
 
 
 def _routes(asgi: Litestar) -> list[Route]:
     """All that answer, without the OPTIONS that Litestar adds to each."""
-    routes: list[Route] = []
-    for route in asgi.routes:
-        assert isinstance(route, HTTPRoute), f"{route.path} is no plain HTTP route"
-        for handler in route.route_handlers:
-            assert isinstance(handler, HTTPRouteHandler)
-            routes += [
-                Route(method, route.path, handler.opt.get("auth"), handler.opt.get("page", route.path))
-                for method in sorted(handler.http_methods)
-                if method != "OPTIONS"
-            ]
-    return routes
+    found: list[Route] = []
+    for name, handler in access.routes(asgi):
+        method, path = name.split()
+        row = access.access_of(handler, method)
+        assert row is not None, f"{name} has no row in the table of access"
+        found.append(Route(method, path, row, handler.opt.get("page", path)))
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -186,15 +189,28 @@ def _is_problem(answer: httpx.Response, status: int) -> bool:
     )
 
 
-def test_every_route_declares_who_may_call_it(routes: list[Route]) -> None:
-    allowed = {USER, PUBLIC, SIGNED, PAGE, VISITOR}
-    assert [str(route) for route in routes if route.auth not in allowed] == []
-    assert len([route for route in routes if route.auth == USER]) >= 20
+def test_every_route_has_its_row_and_every_row_its_route(asgi: Litestar, routes: list[Route]) -> None:
+    names = [name for name, _ in access.routes(asgi)]
+    assert len(names) == len(set(names))
+    assert set(names) == set(ACCESS)
+    assert {str(route): route.access for route in routes} == dict(ACCESS)
+    assert len([route for route in routes if route.identity in SIGNED_IN]) >= 20
 
 
-def test_the_api_is_for_users_unless_it_says_otherwise(routes: list[Route]) -> None:
+def test_a_row_that_makes_no_sense_cannot_be_written() -> None:
+    for row in (
+        {"identity": Identity.USER},
+        {"identity": Identity.PERSON, "scope": Scope.PHOTOS_READ},
+        {"identity": Identity.USER, "scope": Scope.PHOTOS_READ, "fresh": True},
+        {"identity": Identity.PUBLIC, "role": "admin"},
+    ):
+        with pytest.raises(ValueError, match=r"(key|session)"):
+            Access(**row)
+
+
+def test_the_api_is_for_people_unless_it_says_otherwise(routes: list[Route]) -> None:
     """What is open to anybody is listed here, so that it is opened on purpose."""
-    api = {str(r) for r in routes if r.path.startswith("/api/") and r.auth != USER}
+    api = {str(r) for r in routes if r.path.startswith("/api/") and r.identity not in SIGNED_IN}
     assert {name for name in api if not name.startswith("GET /api/openapi.json")} == {
         "POST /api/auth/signup",
         "GET /api/auth/signup",
@@ -207,11 +223,11 @@ def test_the_api_is_for_users_unless_it_says_otherwise(routes: list[Route]) -> N
 
 
 def test_every_documented_route_exists(routes: list[Route]) -> None:
-    existing = {re.sub(r"{\w+:\w+}", "{id}", str(route)) for route in routes}
+    existing = {re.sub(r"{\w+}", "{id}", str(route)) for route in routes}
     assert [line for line in DOCUMENTED if line not in existing] == []
 
 
-async def test_a_route_that_declares_nothing_is_refused(app: App) -> None:
+async def test_a_route_without_a_row_is_refused(app: App) -> None:
     @get("/api/forgotten")
     async def forgotten() -> str:
         return "everybody's secrets"
@@ -241,7 +257,7 @@ async def test_users_routes_are_for_users(
     client: httpx.AsyncClient, routes: list[Route], headers: dict[str, str]
 ) -> None:
     for route in routes:
-        if route.auth == USER:
+        if route.identity in SIGNED_IN:
             answer = await client.request(route.method, route.url(), headers=headers)
             assert _is_problem(answer, 401), f"{route}: {answer.status_code} {answer.text}"
             assert answer.headers["www-authenticate"] == "Bearer"
@@ -250,7 +266,7 @@ async def test_users_routes_are_for_users(
 async def test_pages_of_ones_own_lead_to_the_log_in_page(
     client: httpx.AsyncClient, routes: list[Route]
 ) -> None:
-    pages = [route for route in routes if route.auth == PAGE]
+    pages = [route for route in routes if route.identity is Identity.PAGE]
     assert pages
     for route in pages:
         answer = await client.request(route.method, route.url())
@@ -268,13 +284,13 @@ async def test_a_cookie_does_not_act_for_another_site(
         {},
     ):
         for route in routes:
-            if route.auth == USER and route.method not in SAFE:
+            if route.identity in SIGNED_IN and route.method not in SAFE:
                 answer = await client.request(
                     route.method, route.url(), headers={"cookie": alice["cookie"], **headers}
                 )
                 assert _is_problem(answer, 403), f"{route} {headers}: {answer.status_code}"
                 assert answer.json()["code"] == "origin_mismatch"
-            if route.auth == PAGE and route.method not in SAFE:
+            if route.identity is Identity.PAGE and route.method not in SAFE:
                 answer = await client.request(
                     route.method, route.url(), headers={"cookie": alice["cookie"], **headers}
                 )
@@ -287,10 +303,10 @@ async def test_signed_routes_want_a_signature(client: httpx.AsyncClient, routes:
     answers = {
         str(route): (await client.request(route.method, route.url("x"))).status_code
         for route in routes
-        if route.auth == SIGNED
+        if route.identity is Identity.SIGNED
     }
     assert answers == {
-        "GET /media/{key:path}": 404,
+        "GET /media/{key}": 404,
         "POST /api/payment/webhook": 401,
         "POST /api/webhooks/replicate": 401,
     }
@@ -298,7 +314,7 @@ async def test_signed_routes_want_a_signature(client: httpx.AsyncClient, routes:
 
 async def test_options_tells_methods_and_nothing_else(client: httpx.AsyncClient, routes: list[Route]) -> None:
     for path in {route.path for route in routes}:
-        answer = await client.options(re.sub(r"{\w+:\w+}", "1", path))
+        answer = await client.options(re.sub(r"{\w+}", "1", path))
         assert answer.status_code < 500, f"{path}: {answer.status_code}"
         assert answer.content == b"" or answer.status_code >= 400
 

@@ -23,6 +23,7 @@ from visiona.entrypoints.api import (
     photos,
     problems,
 )
+from visiona.entrypoints.api.access import attach
 from visiona.entrypoints.api.security import guard, payment_origins, security_headers
 from visiona.entrypoints.hooks import replicate, stripe
 from visiona.entrypoints.web.pages import create_pages
@@ -58,7 +59,7 @@ def create_asgi(app: App) -> Litestar:
     hooks = [*replicate.HANDLERS, *stripe.HANDLERS]
     api = Router("/", route_handlers=[*handlers, *hooks], exception_handlers=problems.HANDLERS)
     renderer, web, static = create_pages(app)
-    return Litestar(
+    asgi = Litestar(
         [api, web, static],
         lifespan=[lifespan],
         state=State({"visiona": app, "pages": renderer}),
@@ -70,3 +71,5 @@ def create_asgi(app: App) -> Litestar:
         logging_config=None,
         exception_handlers={**problems.HANDLERS, HTTPException: on_unrouted},
     )
+    attach(asgi)
+    return asgi

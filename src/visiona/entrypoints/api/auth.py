@@ -10,8 +10,6 @@ from litestar.response import Redirect
 from visiona.accounts.model import SignedIn
 from visiona.bootstrap import App
 from visiona.entrypoints.api.security import (
-    PUBLIC,
-    USER,
     TheApp,
     actor_for,
     actor_of,
@@ -36,7 +34,7 @@ class CredentialsBody(msgspec.Struct, forbid_unknown_fields=True):
     password: str
 
 
-@post("/api/auth/signup", auth=PUBLIC, status_code=201)
+@post("/api/auth/signup", status_code=201)
 async def sign_up(
     app: TheApp, request: AnyRequest, data: JSONBody[CredentialsBody]
 ) -> Response[SignedInView]:
@@ -48,7 +46,7 @@ async def sign_up(
     )
 
 
-@post("/api/auth/login", auth=PUBLIC, status_code=200)
+@post("/api/auth/login", status_code=200)
 async def log_in(app: TheApp, request: AnyRequest, data: JSONBody[CredentialsBody]) -> Response[SignedInView]:
     signed_in = await app.accounts.log_in(data.email, data.password, client_of(request))
     return Response(
@@ -56,36 +54,36 @@ async def log_in(app: TheApp, request: AnyRequest, data: JSONBody[CredentialsBod
     )
 
 
-@get("/api/auth/login", auth=PUBLIC, status_code=303)
+@get("/api/auth/login", status_code=303)
 async def log_in_page() -> Redirect:
     return Redirect("/login", status_code=303)
 
 
-@get("/api/auth/signup", auth=PUBLIC, status_code=303)
+@get("/api/auth/signup", status_code=303)
 async def sign_up_page() -> Redirect:
     return Redirect("/signup", status_code=303)
 
 
-@post("/api/auth/refresh", auth=USER, status_code=200)
+@post("/api/auth/refresh", status_code=200)
 async def refresh(app: TheApp, request: AnyRequest) -> TokenView:
     token = await app.accounts.refresh(session_of(request))
     return TokenView(token.token, "Bearer", token.expires_in)
 
 
-@post("/api/auth/logout", auth=USER, status_code=204)
+@post("/api/auth/logout", status_code=204)
 async def log_out(app: TheApp, request: AnyRequest) -> Response[None]:
     await app.accounts.log_out(session_of(request))
     return Response(None, status_code=204, cookies=[no_session_cookie(app)])
 
 
-@get("/api/auth/me", auth=USER)
+@get("/api/auth/me")
 async def me(app: TheApp, request: AnyRequest) -> MeView:
     user = await app.accounts.me(session_of(request))
     quota = await app.billing.quota(actor_of(request))
     return me_view(user, quota)
 
 
-@get("/.well-known/jwks.json", auth=PUBLIC, include_in_schema=False)
+@get("/.well-known/jwks.json", include_in_schema=False)
 async def jwks(app: TheApp) -> dict[str, Any]:
     return app.accounts.jwks()
 

@@ -12,7 +12,7 @@ from visiona.bootstrap import App
 from visiona.core.errors import NotFound, TooMany
 from visiona.db.actor import UserActor
 from visiona.db.events import Event
-from visiona.entrypoints.api.security import USER, TheApp, actor_of
+from visiona.entrypoints.api.security import TheApp, actor_of
 from visiona.entrypoints.api.views import model_view, run_view
 
 HEARTBEAT_S = 15.0
@@ -22,7 +22,7 @@ STREAM_LIFETIME_S = 600.0
 MAX_STREAMS = 50
 
 
-@get("/api/events", auth=USER, media_type="text/event-stream")
+@get("/api/events", media_type="text/event-stream")
 async def events(app: TheApp, request: Request[Any, Any, Any]) -> Stream:
     """Events `model` and `run` carry what `/api/models/status` and `/api/generate/{id}` answer.
 

@@ -8,7 +8,7 @@ from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from visiona.bootstrap import App
 from visiona.entrypoints.api.parameters import Cursor, Limit, RowId
-from visiona.entrypoints.api.security import USER, TheApp, actor_of
+from visiona.entrypoints.api.security import TheApp, actor_of
 from visiona.entrypoints.api.views import ImagePage, ImageView, image_page, image_view
 from visiona.gallery.model import DELETE_MAX, Order, Query
 
@@ -27,7 +27,7 @@ class DeletedView(msgspec.Struct):
     not_found: list[int]
 
 
-@get("/api/gallery", auth=USER)
+@get("/api/gallery")
 async def gallery(
     app: TheApp,
     request: AnyRequest,
@@ -40,7 +40,7 @@ async def gallery(
     return await image_page(app, await app.gallery.page(actor_of(request), query), limit)
 
 
-@get("/api/gallery/{image_id:int}", auth=USER)
+@get("/api/gallery/{image_id:int}")
 async def get_image(app: TheApp, request: AnyRequest, image_id: RowId) -> ImageView:
     return await image_view(app, await app.gallery.get(actor_of(request), image_id))
 
@@ -50,12 +50,12 @@ async def _delete(app: App, request: AnyRequest, data: DeleteBody) -> DeletedVie
     return DeletedView(deleted, not_found)
 
 
-@post("/api/gallery/delete", auth=USER, status_code=200)
+@post("/api/gallery/delete", status_code=200)
 async def delete_images(app: TheApp, request: AnyRequest, data: JSONBody[DeleteBody]) -> DeletedView:
     return await _delete(app, request, data)
 
 
-@delete("/api/gallery/delete", auth=USER, status_code=200)
+@delete("/api/gallery/delete", status_code=200)
 async def delete_images_by_delete(
     app: TheApp, request: AnyRequest, data: JSONBody[DeleteBody]
 ) -> DeletedView:

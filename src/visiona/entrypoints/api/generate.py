@@ -14,7 +14,7 @@ from visiona.db.actor import UserActor
 from visiona.db.events import Event
 from visiona.db.idempotency import IdempotencyKey
 from visiona.entrypoints.api.parameters import Cursor, IdempotencyHeader, Limit, RowId
-from visiona.entrypoints.api.security import USER, TheApp, actor_of
+from visiona.entrypoints.api.security import TheApp, actor_of
 from visiona.entrypoints.api.views import RunPage, RunView, run_page, run_view
 from visiona.generations.model import OUTPUTS_MAX, GeneratedImage, Run, RunRequest
 
@@ -48,7 +48,7 @@ AnyBody = Annotated[
 _OWN_FIELDS = frozenset({"model_id", "prompt", "enhance", "num_outputs"})
 
 
-@post("/api/generate", auth=USER, status_code=202)
+@post("/api/generate", status_code=202)
 async def generate(
     app: TheApp, request: AnyRequest, data: AnyBody, idempotency_key: IdempotencyHeader = None
 ) -> Response[RunView]:
@@ -123,19 +123,19 @@ async def _next_event(queue: asyncio.Queue[Event], run_id: int) -> None:
             return
 
 
-@get("/api/generate", auth=USER)
+@get("/api/generate")
 async def list_runs(app: TheApp, request: AnyRequest, limit: Limit = 20, cursor: Cursor = None) -> RunPage:
     """Newest first."""
     return await run_page(app, await app.generations.page(actor_of(request), limit, cursor), limit)
 
 
-@get("/api/generate/{run_id:int}", auth=USER)
+@get("/api/generate/{run_id:int}")
 async def get_run(app: TheApp, request: AnyRequest, run_id: RowId) -> RunView:
     run, images = await app.generations.get(actor_of(request), run_id)
     return await run_view(app, run, images)
 
 
-@post("/api/generate/{run_id:int}/cancel", auth=USER, status_code=202)
+@post("/api/generate/{run_id:int}/cancel", status_code=202)
 async def cancel_run(app: TheApp, request: AnyRequest, run_id: RowId) -> RunView:
     """Asks for the end; the run turns `canceled` once that is certain."""
     actor = actor_of(request)

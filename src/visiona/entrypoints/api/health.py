@@ -2,16 +2,16 @@
 
 from litestar import Response, get
 
-from visiona.entrypoints.api.security import PUBLIC, TheApp
+from visiona.entrypoints.api.security import TheApp
 
 
-@get("/healthz", auth=PUBLIC, include_in_schema=False)
+@get("/healthz", include_in_schema=False)
 async def healthz() -> dict[str, str]:
     """The process runs."""
     return {"status": "ok"}
 
 
-@get("/readyz", auth=PUBLIC, include_in_schema=False)
+@get("/readyz", include_in_schema=False)
 async def readyz(app: TheApp) -> Response[dict[str, str]]:
     """Database, migrations and storage work now."""
     checks = await app.readiness()

@@ -8,7 +8,7 @@ from litestar.params import JSONBody, QueryParameter
 
 from visiona.db.idempotency import IdempotencyKey
 from visiona.entrypoints.api.parameters import Cursor, IdempotencyHeader, Limit, RowId
-from visiona.entrypoints.api.security import USER, TheApp, actor_of
+from visiona.entrypoints.api.security import TheApp, actor_of
 from visiona.entrypoints.api.views import ModelPage, ModelView, model_page, model_view
 
 AnyRequest = Request[Any, Any, Any]
@@ -24,7 +24,7 @@ class TrainBody(msgspec.Struct, forbid_unknown_fields=True):
     parameters: dict[str, Any] = {}
 
 
-@post("/api/models/train", auth=USER, status_code=202)
+@post("/api/models/train", status_code=202)
 async def train(
     app: TheApp, request: AnyRequest, data: JSONBody[TrainBody], idempotency_key: IdempotencyHeader = None
 ) -> ModelView:
@@ -38,14 +38,14 @@ async def train(
     return model_view(clone)
 
 
-@get("/api/models/status", auth=USER)
+@get("/api/models/status")
 async def model_status(
     app: TheApp, request: AnyRequest, model_id: Annotated[int, QueryParameter(ge=1, le=2**63 - 1)]
 ) -> ModelView:
     return model_view(await app.clones.get(actor_of(request), model_id))
 
 
-@get("/api/models", auth=USER)
+@get("/api/models")
 async def list_models(
     app: TheApp, request: AnyRequest, limit: Limit = 50, cursor: Cursor = None
 ) -> ModelPage:
@@ -53,18 +53,18 @@ async def list_models(
     return model_page(await app.clones.page(actor_of(request), limit, cursor), limit)
 
 
-@get("/api/models/{model_id:int}", auth=USER)
+@get("/api/models/{model_id:int}")
 async def get_model(app: TheApp, request: AnyRequest, model_id: RowId) -> ModelView:
     return model_view(await app.clones.get(actor_of(request), model_id))
 
 
-@post("/api/models/{model_id:int}/cancel", auth=USER, status_code=202)
+@post("/api/models/{model_id:int}/cancel", status_code=202)
 async def cancel_model(app: TheApp, request: AnyRequest, model_id: RowId) -> ModelView:
     """Asks for the end; the model turns Failed with `training_canceled` once the provider confirms."""
     return model_view(await app.clones.cancel(actor_of(request), model_id))
 
 
-@delete("/api/models/{model_id:int}", auth=USER, status_code=204)
+@delete("/api/models/{model_id:int}", status_code=204)
 async def delete_model(app: TheApp, request: AnyRequest, model_id: RowId) -> None:
     """Deletes the clone and its weights at the provider. Its images stay in the gallery."""
     await app.clones.delete(actor_of(request), model_id)

@@ -9,11 +9,10 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import OpenAPI
 
+from visiona.entrypoints.api.access import ACCESS, Identity
 from visiona.entrypoints.api.problems import MEDIA_TYPE, FieldProblem, Problem
-from visiona.entrypoints.api.security import PUBLIC
 
-_PUBLIC_OPERATIONS = frozenset({"sign_up", "log_in", "log_in_page", "sign_up_page"})
-_SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"cookie": []}]
+_SESSION: list[dict[str, list[str]]] = [{"bearer": []}, {"cookie": []}]
 
 # Bodies that are read as they stream in, or whose fields depend on the clone.
 _UPLOAD_BODY = {
@@ -48,9 +47,7 @@ def config() -> OpenAPIConfig:
         create_examples=False,
         operation_id_creator=_operation_id,
         render_plugins=[DocumentPlugin(path="/")],
-        openapi_router=Router(
-            "/api/openapi.json", route_handlers=[], opt={"auth": PUBLIC}, include_in_schema=False
-        ),
+        openapi_router=Router("/api/openapi.json", route_handlers=[], include_in_schema=False),
     )
 
 
@@ -63,23 +60,36 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     """Add security, problem documents and the streamed bodies to what Litestar generated."""
     components = document.setdefault("components", {})
     components["securitySchemes"] = {
-        "bearer": {"type": "http", "scheme": "bearer"},
+        "bearer": {"type": "http", "scheme": "bearer", "description": "A session's access token."},
         "cookie": {"type": "apiKey", "in": "cookie", "name": "visiona_session"},
+        "api_key": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "vsk_...",
+            "description": "An API key that has the scope which is named.",
+        },
     }
     _, definitions = msgspec.json.schema_components(
         [Problem, FieldProblem], ref_template="#/components/schemas/{name}"
     )
     components.setdefault("schemas", {}).update(definitions)
-    for path in document["paths"].values():
-        for operation in path.values():
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            operation["security"] = _security(f"{method.upper()} {path}")
             _complete_operation(operation)
     document["paths"]["/api/photos/upload"]["post"]["requestBody"] = _UPLOAD_BODY
     return document
 
 
+def _security(name: str) -> list[dict[str, list[str]]]:
+    """What one of has to be sent; what an API key needs is named with it."""
+    row = ACCESS[name]
+    if row.identity is Identity.PUBLIC:
+        return []
+    return _SESSION if row.scope is None else [*_SESSION, {"api_key": [row.scope.value]}]
+
+
 def _complete_operation(operation: dict[str, Any]) -> None:
-    public = operation["operationId"] in _PUBLIC_OPERATIONS
-    operation["security"] = [] if public else _SECURITY
     operation["responses"].pop("400", None)
     operation["responses"]["default"] = {
         "description": "A problem (RFC 9457): `code` is stable, `detail` says what to do.",

@@ -15,7 +15,7 @@ from visiona.core.errors import NotFound
 from visiona.core.money import decimals
 from visiona.db.idempotency import IdempotencyKey
 from visiona.entrypoints.api.parameters import IdempotencyHeader, Limit
-from visiona.entrypoints.api.security import PUBLIC, USER, TheApp, actor_of, session_of
+from visiona.entrypoints.api.security import TheApp, actor_of, session_of
 from visiona.entrypoints.api.views import QuotaView, quota_view
 from visiona.payments.model import Invoice, Overview, Subscription
 from visiona.ports.payments import Interval, InvoiceStatus
@@ -125,17 +125,17 @@ class PortalView(msgspec.Struct):
     portal_url: str
 
 
-@get("/api/payment/plans", auth=PUBLIC)
+@get("/api/payment/plans")
 async def list_plans(app: TheApp) -> PlansView:
     return plans_view(app)
 
 
-@get("/api/payment/subscription", auth=USER)
+@get("/api/payment/subscription")
 async def get_subscription(app: TheApp, request: AnyRequest) -> SubscriptionView:
     return await subscription_view(app, request)
 
 
-@post("/api/payment/subscribe", auth=USER, status_code=200)
+@post("/api/payment/subscribe", status_code=200)
 async def subscribe(
     app: TheApp,
     request: AnyRequest,
@@ -155,21 +155,21 @@ async def subscribe(
     return CheckoutView(url)
 
 
-@post("/api/payment/portal", auth=USER, status_code=200)
+@post("/api/payment/portal", status_code=200)
 async def portal(app: TheApp, request: AnyRequest, data: JSONBody[PortalBody | None] = None) -> PortalView:
     """Where to change or cancel the subscription, and to look after card and invoices."""
     step = None if data is None else data.step
     return PortalView(await app.payments.portal(actor_of(request), step))
 
 
-@post("/api/payment/refresh", auth=USER, status_code=202)
+@post("/api/payment/refresh", status_code=202)
 async def refresh_subscription(app: TheApp, request: AnyRequest) -> SubscriptionView:
     """Have the account at the payment service read again now, as after a return from its pages."""
     await app.payments.look_again(actor_of(request))
     return await subscription_view(app, request)
 
 
-@get("/api/payment/invoices", auth=USER)
+@get("/api/payment/invoices")
 async def list_invoices(
     app: TheApp, request: AnyRequest, limit: Limit = 20, cursor: InvoiceCursor = None
 ) -> InvoicePage:
@@ -179,14 +179,14 @@ async def list_invoices(
     return InvoicePage([invoice_view(invoice) for invoice in invoices], following)
 
 
-@get("/api/payment/invoices/{invoice_id:str}", auth=USER, status_code=303)
+@get("/api/payment/invoices/{invoice_id:str}", status_code=303)
 async def open_invoice(app: TheApp, request: AnyRequest, invoice_id: InvoiceId) -> Redirect:
     """To the invoice's page at the payment service, where an open one can be paid."""
     pages = await app.payments.invoice_pages(actor_of(request), invoice_id)
     return _redirect(pages.page_url)
 
 
-@get("/api/payment/invoices/{invoice_id:str}/pdf", auth=USER, status_code=303)
+@get("/api/payment/invoices/{invoice_id:str}/pdf", status_code=303)
 async def download_invoice(app: TheApp, request: AnyRequest, invoice_id: InvoiceId) -> Redirect:
     pages = await app.payments.invoice_pages(actor_of(request), invoice_id)
     return _redirect(pages.pdf_url)

@@ -13,7 +13,7 @@ from visiona.bootstrap import App
 from visiona.db.actor import UserActor
 from visiona.entrypoints.api import problems
 from visiona.entrypoints.api.parameters import Cursor, Limit, RowId
-from visiona.entrypoints.api.security import USER, TheApp, actor_of
+from visiona.entrypoints.api.security import TheApp, actor_of
 from visiona.entrypoints.api.uploads import UploadedFile, receive_files
 from visiona.entrypoints.api.views import (
     PhotoPage,
@@ -42,7 +42,6 @@ class AllRejectedProblem(problems.Problem, kw_only=True):
 
 @post(
     "/api/photos/upload",
-    auth=USER,
     status_code=201,
     request_max_body_size=None,  # bounded while it streams
     responses={201: ResponseSpec(UploadView, generate_examples=False)},
@@ -100,7 +99,7 @@ def _all_rejected(rejected: list[RejectedView]) -> Response[bytes]:
     )
 
 
-@get("/api/photos", auth=USER)
+@get("/api/photos")
 async def list_photos(
     app: TheApp, request: AnyRequest, limit: Limit = 50, cursor: Cursor = None
 ) -> PhotoPage:
@@ -108,12 +107,12 @@ async def list_photos(
     return await photo_page(app, await app.photos.page(actor_of(request), limit, cursor), limit)
 
 
-@get("/api/photos/{photo_id:int}", auth=USER)
+@get("/api/photos/{photo_id:int}")
 async def get_photo(app: TheApp, request: AnyRequest, photo_id: RowId) -> PhotoView:
     return await photo_view(app, await app.photos.get(actor_of(request), photo_id))
 
 
-@delete("/api/photos/{photo_id:int}", auth=USER, status_code=204)
+@delete("/api/photos/{photo_id:int}", status_code=204)
 async def delete_photo(app: TheApp, request: AnyRequest, photo_id: RowId) -> None:
     await app.photos.delete(actor_of(request), photo_id)
 

@@ -1,14 +1,13 @@
-"""Who is asking: every route declares its authentication in `opt`, and one guard enforces it.
+"""Who is asking, and whether they may: one guard enforces the table of `access`.
 
-`auth=USER` takes a bearer token or the browser's session cookie; `auth=PUBLIC` takes anybody;
-`auth=SIGNED` means that the handler checks a signature of its own (links, webhooks). A route that
-declares nothing is refused. Pages add two: `auth=PAGE` sends visitors to the log-in page, and
-`auth=VISITOR` takes anybody, but knows who is signed in.
+A person shows a bearer token or the browser's session cookie, a program of theirs an API key.
 """
 
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 from litestar import Request
@@ -21,18 +20,13 @@ from visiona.accounts.model import ClientInfo, Session, SignedIn
 from visiona.bootstrap import App
 from visiona.core.errors import Forbidden, Unauthenticated
 from visiona.db.actor import UserActor
+from visiona.entrypoints.api.access import Access, Identity, Role, access_of
+from visiona.keys.model import Scope
 from visiona.settings import LOOPBACK_HOSTS, Settings
-
-Auth = Literal["user", "public", "signed", "page", "visitor"]
-USER: Auth = "user"
-PUBLIC: Auth = "public"
-SIGNED: Auth = "signed"
-PAGE: Auth = "page"
-VISITOR: Auth = "visitor"
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
-_SESSION_STATE = "visiona_session"
+_CALLER_STATE = "visiona_caller"
 
 TheApp = NamedDependency[App]
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
@@ -84,37 +78,88 @@ class LogInFirst(Exception):
         self.path = path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who is asking: a person by their `session`, or a program of theirs by the key `key_id`, which
+    opens its `scopes` only.
+    """
+
+    user_id: int
+    subject: str
+    session: Session | None
+    key_id: int | None = None
+    scopes: frozenset[Scope] = frozenset()
+    role: Role | None = None
+    fresh: bool = False
+    suspended: bool = False
+
+
 async def guard(connection: AnyConnection, handler: BaseRouteHandler) -> None:
     """Raises `Unauthenticated`, `Forbidden` or `LogInFirst` before the handler runs."""
-    auth: Auth | None = handler.opt.get("auth")
-    if auth is None and connection.scope.get("method") != "OPTIONS":
+    method = connection.scope.get("method", "GET")
+    if method == "OPTIONS":
+        return
+    access = access_of(handler, method)
+    if access is None:
         raise Forbidden("undeclared_route", "This address is closed.")
-    if auth == PUBLIC:
+    if access.identity is Identity.PUBLIC:
         refuse_foreign_page(connection)
-    if auth in {None, PUBLIC, SIGNED}:
+    if access.identity in {Identity.PUBLIC, Identity.SIGNED}:
         return
     try:
-        connection.state[_SESSION_STATE] = await authenticate(connection)
+        caller = await authenticate(connection)
     except Unauthenticated as error:
-        if auth == PAGE:
+        if access.identity is Identity.PAGE:
             raise LogInFirst(connection.scope["path"]) from error
-        if auth == USER:
+        if access.identity is not Identity.VISITOR:
             raise
+    else:
+        check_access(caller, access)
+        connection.state[_CALLER_STATE] = caller
 
 
-async def authenticate(connection: AnyConnection) -> Session:
+async def authenticate(connection: AnyConnection) -> Caller:
+    """Raises `Unauthenticated`, or `Forbidden` for what a cookie alone does not prove."""
     app = app_of(connection)
     header = connection.headers.get("authorization")
     if header is not None:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated("invalid_token", "Send the token as: Authorization: Bearer <token>.")
-        return await app.accounts.authenticate_bearer(token.strip())
+        return _caller_by_session(await app.accounts.authenticate_bearer(token.strip()), app.clock.now())
     secret = connection.cookies.get(cookie_name(app))
     if secret is None:
         raise Unauthenticated("not_authenticated", "Log in first.")
     check_origin(connection)
-    return await app.accounts.authenticate_cookie(secret)
+    return _caller_by_session(await app.accounts.authenticate_cookie(secret), app.clock.now())
+
+
+def check_access(caller: Caller, access: Access) -> None:
+    """Raises `Forbidden` for what this caller may not do, though it is known who they are."""
+    if caller.suspended and not access.suspended:
+        raise Forbidden(
+            "account_suspended", "This account is suspended. Write to support to have it looked at."
+        )
+    if caller.session is None and access.scope is None:
+        raise Forbidden("session_required", "An API key does not open this address. Log in for it.")
+    if caller.session is None and access.scope not in caller.scopes:
+        raise Forbidden("insufficient_scope", f"This API key lacks the scope {access.scope}.")
+    if access.role is not None and caller.role != access.role:
+        raise Forbidden("not_permitted", "This address is for administrators.")
+    if access.fresh and not caller.fresh:
+        raise Forbidden("confirmation_required", "Confirm first that it is you.")
+
+
+def is_fresh(session: Session, now: datetime) -> bool:
+    """Whether whoever holds this session has shown recently enough that they are its person."""
+    del session, now
+    return True
+
+
+def _caller_by_session(session: Session, now: datetime) -> Caller:
+    return Caller(
+        user_id=session.user_id, subject=session.subject, session=session, fresh=is_fresh(session, now)
+    )
 
 
 def check_origin(connection: AnyConnection) -> None:
@@ -157,12 +202,21 @@ def _host_origin(connection: AnyConnection) -> str | None:
     return f"http://{host}" if configured and _LOOPBACK.fullmatch(host) else None
 
 
+def caller_of(request: Request[Any, Any, Any]) -> Caller:
+    return request.state[_CALLER_STATE]
+
+
 def session_of(request: Request[Any, Any, Any]) -> Session:
-    return request.state[_SESSION_STATE]
+    """Of routes that only a session opens: `PERSON` and `PAGE`."""
+    session = caller_of(request).session
+    if session is None:
+        raise LookupError("this route is open to API keys, which have no session")
+    return session
 
 
 def visitor_of(request: Request[Any, Any, Any]) -> Session | None:
-    return request.state.get(_SESSION_STATE)
+    caller: Caller | None = request.state.get(_CALLER_STATE)
+    return None if caller is None else caller.session
 
 
 def actor_for(session: Session) -> UserActor:
@@ -170,7 +224,8 @@ def actor_for(session: Session) -> UserActor:
 
 
 def actor_of(request: Request[Any, Any, Any]) -> UserActor:
-    return actor_for(session_of(request))
+    caller = caller_of(request)
+    return UserActor(caller.user_id, caller.subject)
 
 
 def client_of(connection: AnyConnection) -> ClientInfo:

@@ -4,7 +4,7 @@ from typing import Any
 
 from litestar import Request, post
 
-from visiona.entrypoints.api.security import SIGNED, TheApp
+from visiona.entrypoints.api.security import TheApp
 from visiona.settings import STRIPE_WEBHOOK_PATH
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -12,7 +12,6 @@ MAX_BODY_BYTES = 1024 * 1024
 
 @post(
     STRIPE_WEBHOOK_PATH,
-    auth=SIGNED,
     status_code=204,
     request_max_body_size=MAX_BODY_BYTES,
     include_in_schema=False,

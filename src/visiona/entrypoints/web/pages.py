@@ -23,9 +23,6 @@ from visiona.core.errors import FieldError, VisionaError
 from visiona.entrypoints.api import problems
 from visiona.entrypoints.api.payment import plans_view
 from visiona.entrypoints.api.security import (
-    PAGE,
-    PUBLIC,
-    VISITOR,
     LogInFirst,
     TheApp,
     actor_of,
@@ -76,18 +73,18 @@ class AccountForm:
 FormBody = Annotated[AccountForm, Body(media_type=RequestEncodingType.URL_ENCODED)]
 
 
-@get("/", auth=VISITOR)
+@get("/")
 async def landing(app: TheApp, request: AnyRequest) -> Response[str]:
     teaser = cards(plans_view(app), None, app.billing.catalogue)
     return await page(app, request, "landing.html.j2", limits=_LIMITS, plans=teaser)
 
 
-@get("/signup", auth=VISITOR)
+@get("/signup")
 async def sign_up_page(request: AnyRequest, next: FromQuery[str] = "") -> Response[str] | Redirect:  # noqa: A002 - the query's name
     return _account_page(request, "signup.html.j2", AccountForm(next=next))
 
 
-@post("/signup", auth=PUBLIC, status_code=303)
+@post("/signup", status_code=303)
 async def sign_up(app: TheApp, request: AnyRequest, data: FormBody) -> Response[str] | Redirect:
     check_origin(request)
     try:
@@ -97,12 +94,12 @@ async def sign_up(app: TheApp, request: AnyRequest, data: FormBody) -> Response[
     return _welcome(app, signed_in, data.next)
 
 
-@get("/login", auth=VISITOR)
+@get("/login")
 async def log_in_page(request: AnyRequest, next: FromQuery[str] = "") -> Response[str] | Redirect:  # noqa: A002 - the query's name
     return _account_page(request, "login.html.j2", AccountForm(next=next))
 
 
-@post("/login", auth=PUBLIC, status_code=303)
+@post("/login", status_code=303)
 async def log_in(app: TheApp, request: AnyRequest, data: FormBody) -> Response[str] | Redirect:
     check_origin(request)
     try:
@@ -112,7 +109,7 @@ async def log_in(app: TheApp, request: AnyRequest, data: FormBody) -> Response[s
     return _welcome(app, signed_in, data.next)
 
 
-@post("/logout", auth=VISITOR, status_code=303)
+@post("/logout", status_code=303)
 async def log_out(app: TheApp, request: AnyRequest) -> Redirect:
     session = visitor_of(request)
     if session is not None:
@@ -120,7 +117,7 @@ async def log_out(app: TheApp, request: AnyRequest) -> Redirect:
     return Redirect("/", status_code=303, cookies=[no_session_cookie(app)])
 
 
-@get("/studio", auth=PAGE)
+@get("/studio")
 async def studio(app: TheApp, request: AnyRequest) -> Response[str]:
     actor = actor_of(request)
     runs = await run_page(app, await app.generations.page(actor, RUNS_PAGE), RUNS_PAGE)
@@ -138,7 +135,7 @@ async def studio(app: TheApp, request: AnyRequest) -> Response[str]:
     )
 
 
-@get("/gallery", auth=PAGE)
+@get("/gallery")
 async def gallery(
     app: TheApp,
     request: AnyRequest,
@@ -163,7 +160,7 @@ async def gallery(
     )
 
 
-@get("/account", auth=PAGE)
+@get("/account")
 async def account(app: TheApp, request: AnyRequest) -> Response[str]:
     return await page(app, request, "account.html.j2")
 
@@ -246,7 +243,6 @@ def create_pages(app: App) -> tuple[Pages, Router, Router]:
         path=static.mount,
         directories=[static.root],
         include_in_schema=False,
-        opt={"auth": PUBLIC},
         cache_control=None,
         after_request=_keep,
     )

@@ -13,15 +13,7 @@ from litestar.response import Redirect
 from visiona.bootstrap import App
 from visiona.core.errors import VisionaError
 from visiona.entrypoints.api.payment import invoice_view, plans_view
-from visiona.entrypoints.api.security import (
-    PAGE,
-    VISITOR,
-    TheApp,
-    actor_for,
-    actor_of,
-    session_of,
-    visitor_of,
-)
+from visiona.entrypoints.api.security import TheApp, actor_for, actor_of, session_of, visitor_of
 from visiona.entrypoints.web.history import history
 from visiona.entrypoints.web.offers import Reader, cards, chosen_interval, has_choice, most_saved
 from visiona.entrypoints.web.rendering import Flash
@@ -58,14 +50,14 @@ class PortalForm:
     step: str = ""
 
 
-@get("/pricing", auth=VISITOR)
+@get("/pricing")
 async def pricing(
     app: TheApp, request: AnyRequest, interval: FromQuery[str] = "", checkout: FromQuery[str] = ""
 ) -> Response[str]:
     return await _pricing(app, request, interval=interval, left=checkout == "left")
 
 
-@post("/billing/subscribe", auth=PAGE, page="/pricing", status_code=303)
+@post("/billing/subscribe", page="/pricing", status_code=303)
 async def subscribe(
     app: TheApp,
     request: AnyRequest,
@@ -81,7 +73,7 @@ async def subscribe(
     return _away(url)
 
 
-@get("/billing", auth=PAGE)
+@get("/billing")
 async def billing(
     app: TheApp,
     request: AnyRequest,
@@ -95,7 +87,7 @@ async def billing(
     return await _billing(app, request, checkout=checkout, before=before, tried=tried)
 
 
-@post("/billing/portal", auth=PAGE, page="/billing", status_code=303)
+@post("/billing/portal", page="/billing", status_code=303)
 async def portal(
     app: TheApp,
     request: AnyRequest,

@@ -1,0 +1,180 @@
+"""Who may call each route: one table. A route without a row is refused, and no other place decides.
+
+docs/authorization.md and the security of the OpenAPI document are written from it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, Literal
+
+from litestar import Litestar
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.routes import HTTPRoute
+
+from visiona.keys.model import Scope
+
+Role = Literal["admin"]
+
+_OPT: Final = "visiona_access"
+
+
+class Identity(StrEnum):
+    """Whom a route answers."""
+
+    PUBLIC = "public"
+    """Anybody."""
+    SIGNED = "signed"
+    """Whoever brings a signature: the handler checks it."""
+    USER = "user"
+    """A signed-in person, or a program of theirs with an API key of the row's scope."""
+    PERSON = "person"
+    """A signed-in person; no API key."""
+    PAGE = "page"
+    """A signed-in person; others are led to the log-in page."""
+    VISITOR = "visitor"
+    """Anybody, and it is known who is signed in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One row. `scope` is what an API key needs, `role` what a person needs to be; with `fresh` they
+    have to have shown recently who they are; with `suspended` a suspended account is answered too.
+    """
+
+    identity: Identity
+    scope: Scope | None = None
+    role: Role | None = None
+    fresh: bool = False
+    suspended: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.identity is Identity.USER) != (self.scope is not None):
+            raise ValueError("a scope is for what an API key may open, and that always has one")
+        if self.identity not in {Identity.PERSON, Identity.PAGE} and (self.role or self.fresh):
+            raise ValueError("only a session has a role and can be fresh")
+
+
+_PUBLIC: Final = Access(Identity.PUBLIC)
+_SIGNED: Final = Access(Identity.SIGNED)
+_PERSON: Final = Access(Identity.PERSON)
+_PAGE: Final = Access(Identity.PAGE)
+_VISITOR: Final = Access(Identity.VISITOR)
+
+
+def _user(scope: Scope) -> Access:
+    return Access(Identity.USER, scope=scope)
+
+
+ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
+    {
+        # Signing up, in and out
+        "POST /api/auth/signup": _PUBLIC,
+        "GET /api/auth/signup": _PUBLIC,
+        "POST /api/auth/login": _PUBLIC,
+        "GET /api/auth/login": _PUBLIC,
+        "POST /api/auth/refresh": _PERSON,
+        "POST /api/auth/logout": _PERSON,
+        "GET /api/auth/me": _user(Scope.ACCOUNT_READ),
+        "GET /.well-known/jwks.json": _PUBLIC,
+        # Photos
+        "POST /api/photos/upload": _user(Scope.PHOTOS_WRITE),
+        "GET /api/photos": _user(Scope.PHOTOS_READ),
+        "GET /api/photos/{photo_id}": _user(Scope.PHOTOS_READ),
+        "DELETE /api/photos/{photo_id}": _user(Scope.PHOTOS_WRITE),
+        # Clones
+        "POST /api/models/train": _user(Scope.CLONES_WRITE),
+        "GET /api/models/status": _user(Scope.CLONES_READ),
+        "GET /api/models": _user(Scope.CLONES_READ),
+        "GET /api/models/{model_id}": _user(Scope.CLONES_READ),
+        "POST /api/models/{model_id}/cancel": _user(Scope.CLONES_WRITE),
+        "DELETE /api/models/{model_id}": _user(Scope.CLONES_WRITE),
+        # Images
+        "POST /api/generate": _user(Scope.IMAGES_WRITE),
+        "GET /api/generate": _user(Scope.IMAGES_READ),
+        "GET /api/generate/{run_id}": _user(Scope.IMAGES_READ),
+        "POST /api/generate/{run_id}/cancel": _user(Scope.IMAGES_WRITE),
+        "GET /api/gallery": _user(Scope.IMAGES_READ),
+        "GET /api/gallery/{image_id}": _user(Scope.IMAGES_READ),
+        "POST /api/gallery/delete": _user(Scope.IMAGES_WRITE),
+        "DELETE /api/gallery/delete": _user(Scope.IMAGES_WRITE),
+        # Payments: a key looks, and never pays
+        "GET /api/payment/plans": _PUBLIC,
+        "GET /api/payment/subscription": _user(Scope.ACCOUNT_READ),
+        "POST /api/payment/subscribe": _PERSON,
+        "POST /api/payment/portal": _PERSON,
+        "POST /api/payment/refresh": _PERSON,
+        "GET /api/payment/invoices": _user(Scope.ACCOUNT_READ),
+        "GET /api/payment/invoices/{invoice_id}": _user(Scope.ACCOUNT_READ),
+        "GET /api/payment/invoices/{invoice_id}/pdf": _user(Scope.ACCOUNT_READ),
+        # News of everything at once, which no single scope covers
+        "GET /api/events": _PERSON,
+        # Providers, and links that carry their own proof
+        "POST /api/payment/webhook": _SIGNED,
+        "POST /api/webhooks/replicate": _SIGNED,
+        "GET /media/{key}": _SIGNED,
+        # About the server
+        "GET /healthz": _PUBLIC,
+        "GET /readyz": _PUBLIC,
+        "GET /api/openapi.json": _PUBLIC,
+        "GET /api/openapi.json/openapi.json": _PUBLIC,
+        "GET /api/openapi.json/{path}": _PUBLIC,
+        # Pages
+        "GET /": _VISITOR,
+        "GET /signup": _VISITOR,
+        "POST /signup": _PUBLIC,
+        "GET /login": _VISITOR,
+        "POST /login": _PUBLIC,
+        "POST /logout": _VISITOR,
+        "GET /pricing": _VISITOR,
+        "GET /studio": _PAGE,
+        "GET /gallery": _PAGE,
+        "GET /account": _PAGE,
+        "GET /billing": _PAGE,
+        "POST /billing/subscribe": _PAGE,
+        "POST /billing/portal": _PAGE,
+        "GET /static/{version}/{file_path}": _PUBLIC,
+        "HEAD /static/{version}/{file_path}": _PUBLIC,
+    }
+)
+"""By method and path, whose parameters stand without their types."""
+
+
+def attach(asgi: Litestar) -> None:
+    """Give every handler its rows, so that a request finds its own without any work on strings."""
+    for name, handler in routes(asgi):
+        method = name.partition(" ")[0]
+        rows: dict[str, Access | None] = handler.opt.setdefault(_OPT, {})
+        row = ACCESS.get(name)
+        if rows.setdefault(method, row) != row:
+            raise ValueError(f"{name}: its handler answers at another address by another rule")
+
+
+def routes(asgi: Litestar) -> list[tuple[str, HTTPRouteHandler]]:
+    """Everything that answers, by its key in `ACCESS`, without the OPTIONS that Litestar adds to each."""
+    return [
+        (f"{method} {_template(route.path_format)}", handler)
+        for route in asgi.routes
+        for handler in _handlers(route)
+        for method in sorted(handler.http_methods)
+        if method != "OPTIONS"
+    ]
+
+
+def access_of(handler: BaseRouteHandler, method: str) -> Access | None:
+    """The row of what is asked for; None where nobody wrote one."""
+    rows: Mapping[str, Access] = handler.opt.get(_OPT, {})
+    return rows.get(method)
+
+
+def _handlers(route: object) -> list[HTTPRouteHandler]:
+    if not isinstance(route, HTTPRoute):
+        raise TypeError(f"{route} speaks something else than HTTP, which no row can describe")
+    return route.route_handlers
+
+
+def _template(path: str) -> str:
+    """The address of static files carries their version, which changes with every file."""
+    return re.sub(r"^/static/[0-9a-f]+/", "/static/{version}/", path)

@@ -1,0 +1,1 @@
+"""API keys: what a person's own programs show instead of a session."""
