@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 import httpx
 
-from visiona.sandbox.replicate.network import is_loopback_url
+from visiona.sandbox.network import is_loopback_url
 from visiona.sandbox.replicate.records import new_id
 from visiona.sandbox.replicate.store import Store
 

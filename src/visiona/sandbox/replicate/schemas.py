@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from visiona.sandbox.replicate.network import is_loopback_url
+from visiona.sandbox.network import is_loopback_url
 from visiona.sandbox.replicate.painter.paint import ASPECTS
 from visiona.sandbox.replicate.problems import InvalidField
 

@@ -7,13 +7,13 @@ from contextlib import suppress
 
 from litestar.di import NamedDependency
 
+from visiona.sandbox.network import is_loopback_url
 from visiona.sandbox.stripe.clock import Clock
 from visiona.sandbox.stripe.config import StripeSandboxConfig
 from visiona.sandbox.stripe.engine import Engine
 from visiona.sandbox.stripe.events import EventLog
 from visiona.sandbox.stripe.faults import FaultBook
 from visiona.sandbox.stripe.idempotency import IdempotencyKeys
-from visiona.sandbox.stripe.network import is_loopback_url
 from visiona.sandbox.stripe.routes import Context
 from visiona.sandbox.stripe.store import Store
 from visiona.sandbox.stripe.webhooks import WebhookSender

@@ -11,7 +11,7 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from visiona.sandbox.replicate.network import is_loopback_url
+from visiona.sandbox.network import is_loopback_url
 from visiona.sandbox.replicate.problems import InvalidField, Problem, invalid, unauthenticated
 from visiona.sandbox.replicate.webhooks import EVENTS
 

@@ -3,10 +3,10 @@
 from importlib.resources import files
 from typing import Final
 
+from visiona.sandbox.network import is_loopback_url
 from visiona.sandbox.stripe.config import API_VERSION
 from visiona.sandbox.stripe.errors import invalid
 from visiona.sandbox.stripe.ids import new_id, random_text
-from visiona.sandbox.stripe.network import is_loopback_url
 from visiona.sandbox.stripe.paging import PAGE
 from visiona.sandbox.stripe.params import (
     Array,

@@ -1,7 +1,7 @@
-"""Where the sandbox delivers to: this machine, and nowhere else.
+"""Where a sandbox may connect to, or send a browser: this machine, and nowhere else.
 
-Stripe calls any public address. A server on a developer's machine that did so could be used to reach
-into networks, so names other than `localhost` are not even resolved.
+The real providers fetch any public URL and call any address. A server on a developer's machine that did
+so could be used to reach into networks, so names other than `localhost` are not even resolved.
 """
 
 import ipaddress
