@@ -21,13 +21,18 @@ from tests.factories.people import MakeUser, OpenDatabase
 
 from visiona.billing.model import Catalogue, read_catalogue
 from visiona.billing.service import publish_plans
+from visiona.bootstrap import identity_key
 from visiona.db.actor import Anonymous, UserActor
 from visiona.db.embedded import embedded_server
 from visiona.db.migrate import migrate
 from visiona.db.pool import Connection, Database, fetch_value
-from visiona.db.roles import APP_ROLE, OWNER_ROLE, WORKER_ROLE, RolePasswords, url_for_role
+from visiona.db.roles import APP_ROLE, OWNER_ROLE, WORKER_ROLE, RoleSecrets, url_for_role
+from visiona.settings import Settings
 
-ROLE_PASSWORDS = RolePasswords(app="app-password", worker="worker-password")
+SECRET_KEY = "a-secret-key-for-tests-that-is-long-enough"
+# What processes with that key prove to the database; tests that build one use the same.
+IDENTITY = identity_key(Settings(secret_key=SECRET_KEY))
+ROLE_SECRETS = RoleSecrets(app="app-password", worker="worker-password", identity=IDENTITY)
 TEMPLATE = "visiona_template"
 
 
@@ -57,7 +62,7 @@ async def migrated_template(postgres: str, catalogue: Catalogue) -> str:
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"create database {TEMPLATE}")
     url = _with_database(postgres, TEMPLATE)
-    migrate(url, ROLE_PASSWORDS)
+    migrate(url, ROLE_SECRETS)
     async with await psycopg.AsyncConnection.connect(url) as connection:
         await connection.execute(f"set local role {OWNER_ROLE}")
         await publish_plans(connection, catalogue)
@@ -80,12 +85,12 @@ def own_database_url(postgres: str, migrated_template: str) -> Generator[str]:
 
 @pytest.fixture(scope="session")
 def app_url(owner_url: str) -> str:
-    return url_for_role(owner_url, APP_ROLE, ROLE_PASSWORDS.app)
+    return url_for_role(owner_url, APP_ROLE, ROLE_SECRETS.app)
 
 
 @pytest.fixture(scope="session")
 def worker_url(owner_url: str) -> str:
-    return url_for_role(owner_url, WORKER_ROLE, ROLE_PASSWORDS.worker)
+    return url_for_role(owner_url, WORKER_ROLE, ROLE_SECRETS.worker)
 
 
 @pytest.fixture(scope="session")
@@ -128,11 +133,12 @@ def make_user(database: Database) -> MakeUser:
 
     async def make(*, email: str | None = None) -> UserActor:
         subject = f"user_{uuid.uuid4().hex}"
-        async with database.transaction(Anonymous()) as connection:
+        address = email or f"{subject}@example.com"
+        async with database.transaction(Anonymous(looks_up=address)) as connection:
             user_id = await fetch_value(
                 connection,
                 "select visiona.sign_up(%s, %s, %s)",
-                [subject, email or f"{subject}@example.com", "no hash"],
+                [subject, address, "no hash"],
             )
         return UserActor(user_id, subject)
 
@@ -142,7 +148,7 @@ def make_user(database: Database) -> MakeUser:
 @asynccontextmanager
 async def _opened(url: str, max_size: int = 10) -> AsyncGenerator[Database]:
     # The pool belongs to the loop it was opened in; fixtures and tests share the session's loop.
-    database = Database(url, max_size=max_size)
+    database = Database(url, IDENTITY, max_size=max_size)
     await database.open()
     try:
         yield database

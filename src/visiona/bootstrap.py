@@ -51,16 +51,17 @@ from visiona.clones import jobs as clone_jobs
 from visiona.clones.service import CloneService
 from visiona.core.clock import Clock, SystemClock
 from visiona.core.errors import Invalid, Unauthenticated, Unavailable
-from visiona.db.actor import Anonymous
+from visiona.db.actor import Anonymous, SystemActor
 from visiona.db.events import EventHub
+from visiona.db.identity import IdentityKey
 from visiona.db.jobs import Job
 from visiona.db.migrate import MigrationError, migrate, pending
-from visiona.db.pool import Database
+from visiona.db.pool import Database, identify
 from visiona.db.roles import (
     APP_ROLE,
     OWNER_ROLE,
     WORKER_ROLE,
-    RolePasswords,
+    RoleSecrets,
     derived_password,
     password_in,
     url_for_role,
@@ -160,7 +161,9 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
     if role == "app":
         _check_web_server(settings)
     url = app_database_url(settings) if role == "app" else worker_database_url(settings)
-    database = Database(url, max_size=settings.database_pool_size, pooler=settings.database_pooler)
+    database = Database(
+        url, identity_key(settings), max_size=settings.database_pool_size, pooler=settings.database_pooler
+    )
     events = EventHub(url)
     imaging = ChildImageProcessor()
     objects = ObjectService(
@@ -223,24 +226,28 @@ async def prepare_database(settings: Settings) -> list[str]:
     if settings.database_url is None:
         raise SettingsError("VISIONA_DATABASE_URL is missing: the URL of the database's owner.")
     catalogue = load_catalogue(settings)
-    passwords = RolePasswords(
-        app=password_in(app_database_url(settings)), worker=password_in(worker_database_url(settings))
+    secrets = RoleSecrets(
+        app=password_in(app_database_url(settings)),
+        worker=password_in(worker_database_url(settings)),
+        identity=identity_key(settings),
     )
     try:
-        applied = migrate(settings.database_url, passwords)
+        applied = migrate(settings.database_url, secrets)
         async with await psycopg.AsyncConnection.connect(settings.database_url) as connection:
             await connection.execute(f"set local role {OWNER_ROLE}")
             await publish_plans(connection, catalogue)
-            await _check_plans(connection, catalogue)
+            await _check_plans(connection, catalogue, secrets.identity)
     except (MigrationError, psycopg.OperationalError) as error:
         raise SettingsError(f"The database could not be brought up to date: {error}") from error
     return applied
 
 
-async def _check_plans(connection: psycopg.AsyncConnection, catalogue: Catalogue) -> None:
+async def _check_plans(
+    connection: psycopg.AsyncConnection, catalogue: Catalogue, identity: IdentityKey
+) -> None:
     """On the owner's transaction, as the worker: nobody may be left with a plan that is not there."""
     await connection.execute(f"set local role {WORKER_ROLE}")
-    await connection.execute("select set_config('request.jwt.claims', %s, true)", ['{"role": "system"}'])
+    await identify(connection, SystemActor("migrate"), identity)
     granted = await missing_plans(connection, catalogue)
     bought = await missing_bought_plans(connection, catalogue)
     if missing := sorted({*granted, *bought}):
@@ -278,6 +285,11 @@ def app_database_url(settings: Settings) -> str:
 
 def worker_database_url(settings: Settings) -> str:
     return settings.worker_database_url or _role_url(settings, WORKER_ROLE)
+
+
+def identity_key(settings: Settings) -> IdentityKey:
+    """What the processes of this Visiona prove to its database who they ask for."""
+    return IdentityKey(_derived(settings.secret(), "identity"))
 
 
 def _role_url(settings: Settings, role: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import psycopg
 import pytest
+from tests.conftest import IDENTITY
 
 from visiona.accounts.model import SignedIn
 from visiona.accounts.service import AccountService
@@ -85,7 +86,7 @@ async def test_a_forgotten_where_changes_nobody_elses_session(
 
 
 async def test_a_reused_connection_remembers_nobody(app_url: str, signed_in: SignedIn) -> None:
-    single = Database(app_url, max_size=1)
+    single = Database(app_url, IDENTITY, max_size=1)
     await single.open()
     try:
         for _ in range(3):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.conftest import SECRET_KEY
 
 from visiona.bootstrap import App, build
 from visiona.entrypoints.asgi import create_asgi
@@ -19,7 +20,7 @@ PASSWORD = "a quiet blue harbour"
 async def app(owner_url: str, app_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[App]:
     app = build(
         Settings(
-            secret_key="a secret of at least thirty-two characters",
+            secret_key=SECRET_KEY,
             data_dir=Path(tmp_path_factory.mktemp("api")),
             database_url=owner_url,
             app_database_url=app_url,

@@ -10,6 +10,7 @@ import httpx
 import psycopg
 import pytest
 from litestar import Litestar, get
+from tests.conftest import SECRET_KEY
 from tests.factories.people import MakeUser, Person, insert_rows
 
 from visiona.bootstrap import App, build
@@ -119,7 +120,7 @@ def _routes(asgi: Litestar) -> list[Route]:
 @pytest.fixture(scope="session")
 def settings(owner_url: str, app_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(
-        secret_key="a secret of at least thirty-two characters",
+        secret_key=SECRET_KEY,
         data_dir=Path(tmp_path_factory.mktemp("routes")),
         database_url=owner_url,
         app_database_url=app_url,

@@ -38,6 +38,7 @@ from tests.billing.conftest import (
     set_windows,
     settle,
 )
+from tests.conftest import IDENTITY
 from tests.factories.people import MakeUser
 
 from visiona.billing import service as billing
@@ -357,8 +358,8 @@ class World:
 
     def __init__(self, owner_url: str, app_url: str, worker_url: str) -> None:
         self.runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
-        self.app = Database(app_url, max_size=2)
-        self.worker = Database(worker_url, max_size=2)
+        self.app = Database(app_url, IDENTITY, max_size=2)
+        self.worker = Database(worker_url, IDENTITY, max_size=2)
         self.owner = self.run(psycopg.AsyncConnection.connect(owner_url, autocommit=True))
         self.run(self.app.open())
         self.run(self.worker.open())
@@ -374,10 +375,9 @@ class World:
 
     async def sign_up(self) -> UserActor:
         subject = f"user_{datetime.now(UTC).timestamp()}"
-        async with self.app.transaction(Anonymous()) as connection:
-            user_id = await fetch_value(
-                connection, "select visiona.sign_up(%s, %s, 'x')", [subject, f"{subject}@example.com"]
-            )
+        address = f"{subject}@example.com"
+        async with self.app.transaction(Anonymous(looks_up=address)) as connection:
+            user_id = await fetch_value(connection, "select visiona.sign_up(%s, %s, 'x')", [subject, address])
         return UserActor(user_id, subject)
 
 

@@ -19,7 +19,7 @@ from tests.billing.conftest import (
     reserve,
     set_windows,
 )
-from tests.conftest import ROLE_PASSWORDS
+from tests.conftest import ROLE_SECRETS, SECRET_KEY
 from tests.factories.people import OpenDatabase
 
 from visiona.billing.model import Catalogue, Use, calendar_period
@@ -58,10 +58,9 @@ class Shop:
         return BillingService(self.worker, SystemClock(), self.catalogue)
 
     async def sign_up(self, name: str) -> UserActor:
-        async with self.app.transaction(Anonymous()) as connection:
-            user_id = await fetch_value(
-                connection, "select visiona.sign_up(%s, %s, 'x')", [name, f"{name}@example.com"]
-            )
+        address = f"{name}@example.com"
+        async with self.app.transaction(Anonymous(looks_up=address)) as connection:
+            user_id = await fetch_value(connection, "select visiona.sign_up(%s, %s, 'x')", [name, address])
         return UserActor(user_id, name)
 
     async def limit(self, actor: UserActor) -> tuple[str, Use]:
@@ -72,8 +71,8 @@ class Shop:
 
 @pytest.fixture
 async def shop(own_database_url: str, open_database: OpenDatabase) -> AsyncGenerator[Shop]:
-    app = url_for_role(own_database_url, APP_ROLE, ROLE_PASSWORDS.app)
-    worker = url_for_role(own_database_url, WORKER_ROLE, ROLE_PASSWORDS.worker)
+    app = url_for_role(own_database_url, APP_ROLE, ROLE_SECRETS.app)
+    worker = url_for_role(own_database_url, WORKER_ROLE, ROLE_SECRETS.worker)
     async with (
         open_database(max_size=4, url=app) as app_database,
         open_database(max_size=4, url=worker) as worker_database,
@@ -199,10 +198,10 @@ def _settings(shop: Shop, folder: Path, without: str) -> Settings:
         lines += [f"images = {plan.images}", f"clones = {plan.clones}"]
     (folder / "plans.toml").write_text("\n".join(lines), encoding="utf-8")
     return Settings(
-        secret_key="x" * 32,
+        secret_key=SECRET_KEY,
         database_url=shop.url,
-        app_database_url=url_for_role(shop.url, APP_ROLE, ROLE_PASSWORDS.app),
-        worker_database_url=url_for_role(shop.url, WORKER_ROLE, ROLE_PASSWORDS.worker),
+        app_database_url=url_for_role(shop.url, APP_ROLE, ROLE_SECRETS.app),
+        worker_database_url=url_for_role(shop.url, WORKER_ROLE, ROLE_SECRETS.worker),
         plans_file=folder / "plans.toml",
     )
 

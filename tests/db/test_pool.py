@@ -7,6 +7,7 @@ import tempfile
 import httpx
 import psycopg
 import pytest
+from tests.conftest import IDENTITY
 from tests.factories.people import MakeUser, OpenDatabase
 
 from visiona.adapters.http import make_http_client
@@ -187,7 +188,7 @@ async def _end(owner: psycopg.AsyncConnection, connection: psycopg.AsyncConnecti
 async def test_nothing_is_prepared_behind_a_transaction_pooler(
     app_url: str, pooler: bool, prepared: bool
 ) -> None:
-    database = Database(app_url, max_size=1, pooler=pooler)
+    database = Database(app_url, IDENTITY, max_size=1, pooler=pooler)
     await database.open()
     async with database.transaction(Anonymous()) as connection:
         for number in range(8):

@@ -48,12 +48,27 @@ TABLES = {
         app="- - - -", worker="- - - -", owner="user_id", update="password_hash",
         insert="(user_id, password_hash) values (%(user)s, 'x')"),
     "public.sessions": Table(
-        app="own - own -", worker="system - - system", owner="user_id", update="last_seen_at",
+        app="own - own -", worker="system - system system", owner="user_id", update="revoked_at",
         insert="(id, user_id, secret_hash, expires_at) "
                "values (gen_random_uuid(), %(user)s, decode(repeat('00', 32), 'hex'), now())"),
     "public.sign_in_attempts": Table(
         app="- - - -", worker="- - - -", owner=None, update="failures",
         insert="values (decode(repeat('00', 32), 'hex'), 0, now())"),
+    "public.totp_secrets": Table(
+        app="own own own own", worker="- - - -", owner="user_id", update="last_step",
+        insert="(user_id, secret) values (%(user)s, decode(repeat('00', 60), 'hex')) "
+               "on conflict (user_id) do update set last_step = 1"),
+    "public.recovery_codes": Table(
+        app="own own own own", worker="- - - -", owner="user_id", update="used_at",
+        insert="(user_id, code_hash) values (%(user)s, decode(repeat('00', 32), 'hex'))"),
+    "public.passkeys": Table(
+        app="own own own own", worker="- - - -", owner="user_id", update="name",
+        insert="(user_id, credential_id, public_key, name, aaguid) values "
+               "(%(user)s, decode(repeat('00', 32), 'hex'), 'key', 'fresh', gen_random_uuid())"),
+    "public.passkey_challenges": Table(
+        app="- own - -", worker="system - - system", owner="user_id", update="expires_at",
+        insert="(user_id, challenge_hash, expires_at) "
+               "values (%(user)s, decode(repeat('00', 32), 'hex'), now())"),
     "public.audit_logs": Table(
         app="own own - -", worker="own own - -", owner="user_id", update="action",
         insert="(user_id, action) values (%(user)s, 'test')"),
@@ -124,6 +139,19 @@ TABLES = {
     "public.webhook_receipts": Table(
         app="system system - -", worker="system - system system", owner=None, update="processed_at",
         insert="(provider, external_id, topic, reference) values ('test', 'fresh', 'test', '{}')"),
+    "public.email_links": Table(
+        app="own own own -", worker="system - - system", owner="user_id", update="used_at",
+        insert="(id, user_id, purpose, address, expires_at) "
+               "values (gen_random_uuid(), %(user)s, 'reset', 'x@example.com', now())"),
+    "public.departed_subjects": Table(
+        app="- - - -", worker="system system - -", owner=None, update="departed_at",
+        insert="(subject_hash) values (decode(repeat('00', 32), 'hex'))"),
+    "visiona.identity_keys": Table(
+        app="- - - -", worker="- - - -", owner=None, update="replaced_at",
+        insert="values ('x', decode(repeat('00', 64), 'hex'), decode(repeat('00', 64), 'hex'))"),
+    "public.mails": Table(
+        app="- own - -", worker="system system system system", owner="user_id", update="attempts",
+        insert="(id, user_id, kind) values (gen_random_uuid(), %(user)s, 'password_changed')"),
     "visiona.schema_migrations": Table(
         app="all - - -", worker="all - - -", owner=None, update="checksum",
         insert="(name, checksum) values ('x', 'x')"),

@@ -26,14 +26,29 @@ periodic as (
   values ('test', 0, 'test')),
 receipt as (
   insert into webhook_receipts (provider, external_id, topic, reference, processed_at)
-  values ('test', 'msg_1', 'test', '{}', now()))
+  values ('test', 'msg_1', 'test', '{}', now())),
+departed as (insert into departed_subjects (subject_hash) values (decode(repeat('ab', 32), 'hex')))
 insert into sign_in_attempts values (decode(repeat('ab', 32), 'hex'), 0, now())
 """
 
 _OWN_ROWS = """
-with session as (
+with link as (
+  insert into email_links (id, user_id, purpose, address, expires_at)
+  values (gen_random_uuid(), %(user)s, 'reset', 'person@example.com', now() + interval '30 minutes')),
+session as (
   insert into sessions (id, user_id, secret_hash, expires_at)
   values (gen_random_uuid(), %(user)s, sha256(%(user)s::text::bytea), now() + interval '1 day')),
+totp as (
+  insert into totp_secrets (user_id, secret, confirmed_at)
+  values (%(user)s, decode(repeat('ab', 60), 'hex'), now())),
+recovery_code as (
+  insert into recovery_codes (user_id, code_hash) values (%(user)s, sha256(%(user)s::text::bytea))),
+passkey as (
+  insert into passkeys (user_id, credential_id, public_key, name, aaguid)
+  values (%(user)s, sha256(%(user)s::text::bytea), 'key', 'phone', gen_random_uuid())),
+passkey_challenge as (
+  insert into passkey_challenges (user_id, challenge_hash, expires_at)
+  values (%(user)s, sha256(%(user)s::text::bytea), now())),
 entitlement as (insert into entitlements (user_id, plan) values (%(user)s, 'premium')),
 payment as (
   insert into payments (user_id, stripe_charge_id, amount, currency, status)

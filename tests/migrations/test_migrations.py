@@ -18,12 +18,14 @@ from visiona.billing.model import Resource, Use, calendar_period, read_catalogue
 from visiona.billing.service import BillingService, publish_plans
 from visiona.core.clock import SystemClock
 from visiona.db.actor import Anonymous, SystemActor, UserActor
+from visiona.db.identity import IdentityKey
 from visiona.db.jobs import enqueue
 from visiona.db.migrate import Migration, MigrationError, migrate, own_migrations, pending
 from visiona.db.pool import Database, fetch_value
-from visiona.db.roles import APP_ROLE, OWNER_ROLE, WORKER_ROLE, RolePasswords, url_for_role
+from visiona.db.roles import APP_ROLE, OWNER_ROLE, WORKER_ROLE, RoleSecrets, url_for_role
 
-PASSWORDS = RolePasswords(app="app", worker="worker")
+IDENTITY = IdentityKey(b"i" * 32)
+SECRETS = RoleSecrets(app="app", worker="worker", identity=IDENTITY)
 NAMES = ["procrastinate/schema", *(migration.name for migration in own_migrations())]
 
 NewDatabase = Callable[[], str]
@@ -48,13 +50,13 @@ def test_files_are_numbered_in_order() -> None:
 
 def test_a_second_run_does_nothing(new_database: NewDatabase) -> None:
     url = new_database()
-    assert migrate(url, PASSWORDS) == NAMES
-    assert migrate(url, PASSWORDS) == []
+    assert migrate(url, SECRETS) == NAMES
+    assert migrate(url, SECRETS) == []
     assert set(NAMES) <= set(_value(url, "select array_agg(name) from visiona.schema_migrations"))
 
 
 def test_a_second_database_of_the_server_shares_the_roles(new_database: NewDatabase) -> None:
-    assert migrate(new_database(), PASSWORDS) == migrate(new_database(), PASSWORDS) == NAMES
+    assert migrate(new_database(), SECRETS) == migrate(new_database(), SECRETS) == NAMES
 
 
 async def test_a_migrated_database_works_without_a_superuser(
@@ -63,12 +65,12 @@ async def test_a_migrated_database_works_without_a_superuser(
     """The main statements of both roles, on this server's version, made by `dba` alone."""
     url = new_database()
     assert _value(url, "select rolsuper or rolbypassrls from pg_roles where rolname = current_user") is False
-    migrate(url, PASSWORDS)
+    migrate(url, SECRETS)
     async with await psycopg.AsyncConnection.connect(url) as connection:
         await connection.execute(f"set local role {OWNER_ROLE}")
         await publish_plans(connection, read_catalogue())
-    app = Database(url_for_role(url, APP_ROLE, PASSWORDS.app))
-    worker = Database(url_for_role(url, WORKER_ROLE, PASSWORDS.worker))
+    app = Database(url_for_role(url, APP_ROLE, SECRETS.app), IDENTITY)
+    worker = Database(url_for_role(url, WORKER_ROLE, SECRETS.worker), IDENTITY)
     await app.open()
     await worker.open()
     try:
@@ -96,7 +98,7 @@ async def _use(app: Database, worker: Database, superuser_url: str) -> None:
                select %(user)s, model.id, q.period_start from model, quota_usage q""",
             {"user": alice.user_id},
         )
-        await enqueue(connection, "test", once=True, user_id=alice.user_id)
+        await enqueue(connection, "payments.sync", once=True, user_id=alice.user_id)
         assert await pending(connection) == []
     for table in ("users", "models", "trainings", "quota_usage"):
         async with app.transaction(alice) as connection:
@@ -107,14 +109,15 @@ async def _use(app: Database, worker: Database, superuser_url: str) -> None:
 
 
 async def _sign_up(app: Database, name: str) -> UserActor:
-    async with app.transaction(Anonymous()) as connection:
+    address = f"{name}@example.com"
+    async with app.transaction(Anonymous(looks_up=address)) as connection:
         query = "select visiona.sign_up(%s, %s, 'hash')"
-        return UserActor(await fetch_value(connection, query, [name, f"{name}@example.com"]))
+        return UserActor(await fetch_value(connection, query, [name, address]))
 
 
 def test_everything_belongs_to_the_owner_role(new_database: NewDatabase, superuser_url: SuperuserUrl) -> None:
     url = new_database()
-    migrate(url, PASSWORDS)
+    migrate(url, SECRETS)
     owners = _value(
         superuser_url(url),
         """select array_agg(distinct relowner::regrole::text) from pg_class
@@ -127,7 +130,7 @@ def test_a_hardened_schema_public_is_no_obstacle(new_database: NewDatabase) -> N
     url = new_database()
     with psycopg.connect(url) as connection:
         connection.execute("revoke all on schema public from public")
-    migrate(url, PASSWORDS)
+    migrate(url, SECRETS)
     assert _value(url_for_role(url, APP_ROLE, "app"), "select count(*) from plans") == 0
 
 
@@ -142,11 +145,11 @@ def _execute(url: str, statement: str) -> Generator[None]:
 def test_a_changed_migration_is_refused(new_database: NewDatabase) -> None:
     url = new_database()
     first, *others = own_migrations()
-    migrate(url, PASSWORDS)
+    migrate(url, SECRETS)
     fresh = Migration("0000_fresh.sql", "create table fresh ()")
     changed = Migration(first.name, first.statements + "\n-- a thought")
     with pytest.raises(MigrationError, match=first.name):
-        migrate(url, PASSWORDS, [fresh, changed, *others])
+        migrate(url, SECRETS, [fresh, changed, *others])
     assert _value(url, "select to_regclass('fresh')") is None
 
 
@@ -155,7 +158,7 @@ def test_concurrent_runs_apply_everything_once(new_database: NewDatabase) -> Non
 
     def run() -> list[str]:
         start.wait()
-        return migrate(url, PASSWORDS)
+        return migrate(url, SECRETS)
 
     with ThreadPoolExecutor(4) as pool:
         answers = [future.result() for future in [pool.submit(run) for _ in range(4)]]
@@ -165,23 +168,23 @@ def test_concurrent_runs_apply_everything_once(new_database: NewDatabase) -> Non
 def test_a_lock_is_not_waited_for(new_database: NewDatabase, superuser_url: SuperuserUrl) -> None:
     """Whoever uses the table meanwhile would wait behind the migration."""
     url = new_database()
-    migrate(url, PASSWORDS)
+    migrate(url, SECRETS)
     later = _later("create table before (); alter table users add column later text; create table after ()")
     with _execute(superuser_url(url), "lock users in access exclusive mode"):
         started = time.monotonic()
         with pytest.raises(MigrationError, match=r"9999_later\.sql waited"):
-            migrate(url, PASSWORDS, later)
+            migrate(url, SECRETS, later)
         assert 0.5 < time.monotonic() - started < 4
         assert _value(url, "select to_regclass('before')") is None
-    assert migrate(url, PASSWORDS, later) == ["9999_later.sql"]
+    assert migrate(url, SECRETS, later) == ["9999_later.sql"]
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(new_database: NewDatabase) -> None:
     url = new_database()
     with pytest.raises(DivisionByZero):
-        migrate(url, PASSWORDS, _later("create table later (); select 1 / 0"))
+        migrate(url, SECRETS, _later("create table later (); select 1 / 0"))
     assert _value(url, "select to_regclass('later')") is None
-    assert migrate(url, PASSWORDS, _later("create table later ()")) == ["9999_later.sql"]
+    assert migrate(url, SECRETS, _later("create table later ()")) == ["9999_later.sql"]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +200,7 @@ def test_a_grant_that_changes_nothing_is_an_error(
     """PostgreSQL itself only warns when the right to grant is missing."""
     url = new_database()
     with pytest.raises(MigrationError, match=rf"9999_later\.sql: {warning}"):
-        migrate(url, PASSWORDS, _later(f"create table later (); {statement}"))
+        migrate(url, SECRETS, _later(f"create table later (); {statement}"))
     assert _value(url, "select to_regclass('later')") is None
 
 
@@ -206,7 +209,7 @@ def test_migrations_do_not_run_as_the_connecting_role(new_database: NewDatabase)
     later = _later(
         "create table later as select current_user::text as name, current_setting('lock_timeout') as wait"
     )
-    migrate(url, PASSWORDS, later)
+    migrate(url, SECRETS, later)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"set role {OWNER_ROLE}")
         assert connection.execute("select * from later").fetchone() == (OWNER_ROLE, "900ms")
@@ -217,9 +220,9 @@ def test_new_passwords_take_the_place_of_old_ones(
 ) -> None:
     url = new_database()
     query = "select rolpassword from pg_authid where rolname = 'visiona_app'"
-    migrate(url, PASSWORDS)
+    migrate(url, SECRETS)
     before = _value(superuser_url(url), query)
-    migrate(url, RolePasswords(app="rotated", worker="worker"))
+    migrate(url, RoleSecrets(app="rotated", worker="worker", identity=IDENTITY))
     after = _value(superuser_url(url), query)
     assert str(before).startswith("SCRAM-SHA-256$")
     assert before != after
@@ -261,10 +264,10 @@ async def test_periods_from_before_the_ledger_open_theirs(
     url = new_database()
     own = own_migrations()
     before = [migration for migration in own if migration.name < "0006"]
-    migrate(url, PASSWORDS, before)
+    migrate(url, SECRETS, before)
     with psycopg.connect(superuser_url(url)) as superuser:
         superuser.execute(_BEFORE_PAYMENTS)
-    assert migrate(url, PASSWORDS) == [migration.name for migration in own[len(before) :]]
+    assert migrate(url, SECRETS) == [migration.name for migration in own[len(before) :]]
 
     with psycopg.connect(superuser_url(url)) as superuser:
         opened = superuser.execute(_OPENED).fetchall()
@@ -292,8 +295,8 @@ async def _go_on(url: str, superuser_url: str) -> None:
     """Work that was running over the update ends, new work begins, and the ledger holds."""
     with psycopg.connect(superuser_url) as superuser:
         ids = dict(superuser.execute("select clerk_id, id from users").fetchall())
-    app = Database(url_for_role(url, APP_ROLE, PASSWORDS.app))
-    worker = Database(url_for_role(url, WORKER_ROLE, PASSWORDS.worker))
+    app = Database(url_for_role(url, APP_ROLE, SECRETS.app), IDENTITY)
+    worker = Database(url_for_role(url, WORKER_ROLE, SECRETS.worker), IDENTITY)
     await app.open()
     await worker.open()
     try:

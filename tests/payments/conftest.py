@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 import stripe
-from tests.conftest import ROLE_PASSWORDS, copied_database
+from tests.conftest import ROLE_SECRETS, SECRET_KEY, copied_database
 from tests.sandbox.stripe.conftest import KEY, WEBHOOK_SECRET, Server, run_stripe
 
 from visiona.bootstrap import App, build
@@ -46,11 +46,10 @@ class Shop:
     async def sign_up(self) -> UserActor:
         """Somebody who may buy; they cannot log in."""
         subject = f"user_{uuid.uuid4().hex}"
-        async with self.app.database.transaction(Anonymous()) as connection:
+        address = f"{subject}@example.com"
+        async with self.app.database.transaction(Anonymous(looks_up=address)) as connection:
             user_id = await fetch_value(
-                connection,
-                "select visiona.sign_up(%s, %s, 'no hash')",
-                [subject, f"{subject}@example.com"],
+                connection, "select visiona.sign_up(%s, %s, 'no hash')", [subject, address]
             )
         return UserActor(user_id, subject)
 
@@ -191,10 +190,10 @@ def shop_settings(owner_url: str, stripe_url: str, folder: Path, **more: Any) ->
     return Settings(
         **{
             "data_dir": folder,
-            "secret_key": "a-secret-key-for-tests-that-is-long-enough",
+            "secret_key": SECRET_KEY,
             "database_url": owner_url,
-            "app_database_url": url_for_role(owner_url, APP_ROLE, ROLE_PASSWORDS.app),
-            "worker_database_url": url_for_role(owner_url, WORKER_ROLE, ROLE_PASSWORDS.worker),
+            "app_database_url": url_for_role(owner_url, APP_ROLE, ROLE_SECRETS.app),
+            "worker_database_url": url_for_role(owner_url, WORKER_ROLE, ROLE_SECRETS.worker),
             "database_pool_size": 8,
             "replicate_api_token": "unused",
             "replicate_webhook_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",

@@ -70,7 +70,7 @@ class AccountService:
             await _count_attempt(connection, limits)
         password_hash = await self._passwords.hash(credentials.password)
         subject = f"user_{opaque_id()}"
-        async with self._database.transaction(Anonymous()) as connection:
+        async with self._database.transaction(Anonymous(looks_up=credentials.email)) as connection:
             user_id = await store.sign_up(connection, subject, credentials.email, password_hash)
         if user_id is None:
             raise Conflict("email_taken", "There is an account with this address. Log in instead.")
@@ -84,7 +84,7 @@ class AccountService:
         """
         presented = presented_credentials(email, password)
         limits = self._limits(client, presented.email)
-        async with self._database.transaction(Anonymous()) as connection:
+        async with self._database.transaction(Anonymous(looks_up=presented.email)) as connection:
             await _count_attempt(connection, limits)
             stored = await store.find_credentials(connection, presented.email)
         password_hash = self._passwords.nobodys_hash if stored is None else stored.password_hash
@@ -166,7 +166,7 @@ class AccountService:
         if self._passwords.is_current(stored.password_hash):
             return
         renewed = await self._passwords.hash(password)
-        async with self._database.transaction(Anonymous()) as connection:
+        async with self._database.transaction(UserActor(stored.user_id, stored.subject)) as connection:
             await store.replace_password_hash(connection, stored.user_id, stored.password_hash, renewed)
 
     async def _start_session(

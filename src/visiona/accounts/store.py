@@ -35,8 +35,8 @@ async def open_session(
     connection: Connection, session: Session, secret_hash: bytes, client: str, expires_at: datetime
 ) -> None:
     await connection.execute(
-        "select visiona.open_session(%s, %s, %s, %s, %s)",
-        [session.session_id, session.user_id, secret_hash, client, expires_at],
+        "select visiona.open_session(%s, %s, %s, %s, null)",
+        [session.session_id, secret_hash, client, expires_at],
     )
 
 

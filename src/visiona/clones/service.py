@@ -457,9 +457,9 @@ class CloneService:
             clone = await _existing(connection, actor.user_id, model_id)
             if clone.status == model.PROCESSING:
                 raise model.clone_busy()
-            await store.delete(connection, actor.user_id, model_id)
-            if clone.version is not None:
+            if clone.version is not None:  # asked for while the row still says whose it is
                 await enqueue(connection, DELETE_VERSION_TASK, version=clone.version)
+            await store.delete(connection, actor.user_id, model_id)
             await audit.record(connection, actor.user_id, Action.CLONE_DELETED, {"model_id": model_id})
 
     async def delete_version(self, version: str) -> None:

@@ -1,6 +1,7 @@
 """On whose behalf a transaction runs. Row-level security decides by it, so there is no default."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -26,11 +27,33 @@ class SystemActor:
 
 
 @dataclass(frozen=True, slots=True)
-class Anonymous:
-    """Nobody yet: sees no rows; sign-in goes through functions that answer for one key each."""
+class AdminActor:
+    """An administrator at work: their own rows, and of others' what administration needs.
+
+    The database looks up for itself whether they are one.
+    """
+
+    user_id: int
+    subject: str = ""
 
     def claims(self) -> dict[str, Any]:
-        return {"role": "anon"}
+        return {"role": "admin", "sub": self.subject, "user_id": self.user_id}
 
 
-Actor = UserActor | SystemActor | Anonymous
+@dataclass(frozen=True, slots=True)
+class Anonymous:
+    """Nobody yet: sees no rows; sign-in goes through functions that answer for one key each.
+
+    Those that can be guessed, such as an address, answer only in a transaction that `looks_up` that
+    one. It goes out as its hash, since statements may be logged.
+    """
+
+    looks_up: str | None = field(default=None, repr=False)
+
+    def claims(self) -> dict[str, Any]:
+        if self.looks_up is None:
+            return {"role": "anon"}
+        return {"role": "anon", "lookup": hashlib.sha256(self.looks_up.encode()).hexdigest()}
+
+
+Actor = UserActor | SystemActor | AdminActor | Anonymous

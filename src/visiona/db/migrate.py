@@ -20,7 +20,7 @@ from procrastinate.schema import SchemaManager
 from psycopg import AsyncConnection, Connection, sql
 from psycopg.rows import TupleRow
 
-from visiona.db.roles import APP_ROLE, AUTH_ROLE, OWNER_ROLE, WORKER_ROLE, RolePasswords
+from visiona.db.roles import APP_ROLE, AUTH_ROLE, MEMBER_ROLE, OWNER_ROLE, WORKER_ROLE, RoleSecrets
 
 LOCK_ID = 0x5649_5349  # "VISI"
 # Whoever comes after a statement that waits for a lock waits behind it: so none waits for long.
@@ -51,7 +51,7 @@ def own_migrations() -> list[Migration]:
     return [Migration(f.name, f.read_text(encoding="utf-8")) for f in files]
 
 
-def migrate(url: str, passwords: RolePasswords, migrations: Sequence[Migration] | None = None) -> list[str]:
+def migrate(url: str, secrets: RoleSecrets, migrations: Sequence[Migration] | None = None) -> list[str]:
     """Bring the database at `url` to this release; answers the names of what was applied.
 
     `migrations` are this release's own unless given. Raises `MigrationError`.
@@ -62,11 +62,13 @@ def migrate(url: str, passwords: RolePasswords, migrations: Sequence[Migration] 
         connection.execute("select pg_advisory_lock(%s)", [LOCK_ID])
         try:
             connection.execute(sql.SQL("set lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT)))
-            _provision(connection, passwords)
+            _provision(connection, secrets)
             connection.execute(sql.SQL("set role {}").format(sql.Identifier(OWNER_ROLE)))
             _ensure_ledger(connection)
             own = own_migrations() if migrations is None else migrations
-            return _apply_procrastinate(connection) + _apply_own(connection, own)
+            applied = _apply_procrastinate(connection) + _apply_own(connection, own)
+            _keep_identity_key(connection, secrets)
+            return applied
         finally:
             connection.execute("reset role")
             connection.execute("select pg_advisory_unlock(%s)", [LOCK_ID])
@@ -79,12 +81,13 @@ async def pending(connection: AsyncConnection[TupleRow]) -> list[str]:
     return [migration.name for migration in own_migrations() if migration.name not in known]
 
 
-def _provision(connection: _Connection, passwords: RolePasswords) -> None:
+def _provision(connection: _Connection, secrets: RoleSecrets) -> None:
     for role, password in (
         (OWNER_ROLE, None),
         (AUTH_ROLE, None),
-        (APP_ROLE, passwords.app),
-        (WORKER_ROLE, passwords.worker),
+        (MEMBER_ROLE, None),
+        (APP_ROLE, secrets.app),
+        (WORKER_ROLE, secrets.worker),
     ):
         _ensure_role(connection, role, password)
     # The owner hands functions over to the roles they run as; NOINHERIT keeps it from seeing their rows.
@@ -95,13 +98,41 @@ def _provision(connection: _Connection, passwords: RolePasswords) -> None:
     for role in (APP_ROLE, WORKER_ROLE):
         connection.execute(f"alter role {role} set idle_in_transaction_session_timeout = '30s'")
         connection.execute(f"alter role {role} set statement_timeout = '30s'")
+    # A temporary table would stand before ours of that name for whoever has the connection next.
+    connection.execute(
+        sql.SQL("revoke temporary on database {} from public").format(sql.Identifier(connection.info.dbname))
+    )
+    connection.execute("revoke create on schema public from public")
     connection.execute(f"grant create, usage on schema public to {OWNER_ROLE}")
-    connection.execute(f"grant usage on schema public to {APP_ROLE}, {WORKER_ROLE}, {AUTH_ROLE}")
+    connection.execute(
+        f"grant usage on schema public to {APP_ROLE}, {WORKER_ROLE}, {AUTH_ROLE}, {MEMBER_ROLE}"
+    )
     for schema in ("visiona", "procrastinate"):
         connection.execute(
             sql.SQL("create schema if not exists {} authorization {}").format(
                 sql.Identifier(schema), sql.Identifier(OWNER_ROLE)
             )
+        )
+
+
+def _keep_identity_key(connection: _Connection, secrets: RoleSecrets) -> None:
+    """The present key beside those before it, which processes that still run prove by for a day."""
+    if connection.execute("select to_regclass('visiona.identity_keys')").fetchone() == (None,):
+        return
+    key = secrets.identity
+    with connection.transaction():
+        connection.execute(
+            "update visiona.identity_keys set replaced_at = now() where id <> %s and replaced_at is null",
+            [key.id],
+        )
+        connection.execute(
+            "delete from visiona.identity_keys where replaced_at < now() - interval '1 day' and id <> %s",
+            [key.id],
+        )
+        connection.execute(
+            """insert into visiona.identity_keys (id, inner_pad, outer_pad) values (%s, %s, %s)
+               on conflict (id) do update set replaced_at = null""",
+            [key.id, *key.pads],
         )
 
 

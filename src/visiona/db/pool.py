@@ -10,7 +10,7 @@ from typing import Any, LiteralString
 
 import msgspec
 import psycopg
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg.types.json import set_json_loads
@@ -19,10 +19,13 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from visiona.core.errors import Unavailable
 from visiona.core.guard import in_transaction, transaction_marker
 from visiona.db.actor import Actor
+from visiona.db.identity import IdentityKey
 
 Connection = AsyncConnection[TupleRow]
 
 CHECK_AFTER_IDLE_S = 1.0
+
+_IDENTIFY = "select set_config('request.jwt.claims', %s, true), set_config('visiona.proof', %s, true)"
 
 logger = logging.getLogger(__name__)
 
@@ -36,14 +39,15 @@ class SwallowedErrorError(RuntimeError):
 
 
 class Database:
-    """A pool of connections as one PostgreSQL role.
+    """A pool of connections as one PostgreSQL role. `identity` proves to it who each transaction is for.
 
     `pooler` is true behind a transaction pooler (PgBouncer, Supavisor), where prepared statements
     do not survive.
     """
 
-    def __init__(self, url: str, *, max_size: int = 10, pooler: bool = False) -> None:
+    def __init__(self, url: str, identity: IdentityKey, *, max_size: int = 10, pooler: bool = False) -> None:
         self.url = url
+        self._identity = identity
         self._pool: AsyncConnectionPool[_PooledConnection] = AsyncConnectionPool(
             url,
             min_size=1,
@@ -82,7 +86,7 @@ class Database:
             raise NestedTransactionError("a transaction is already open in this task")
         async with _reachable(), self._pool.connection() as connection:
             with transaction_marker():
-                async with _begun(connection, actor):
+                async with _begun(connection, actor, self._identity):
                     yield connection
 
 
@@ -105,12 +109,13 @@ async def _check(connection: _PooledConnection) -> None:
 
 
 @asynccontextmanager
-async def _begun(connection: Connection, actor: Actor) -> AsyncGenerator[None]:
-    """BEGIN and the identity in one message, then COMMIT, or ROLLBACK after an error."""
-    claims = sql.Literal(json.dumps(actor.claims()))
-    begin = sql.SQL('begin; set local "request.jwt.claims" = {}').format(claims)
-    await connection.execute(begin, prepare=False)
+async def _begun(connection: Connection, actor: Actor, identity: IdentityKey) -> AsyncGenerator[None]:
+    """BEGIN, the identity with its proof, then COMMIT, or ROLLBACK after an error."""
+    cursor = await connection.execute("begin; select visiona.challenge()", prepare=False)
+    cursor.nextset()
     try:
+        (challenge,) = await cursor.fetchone() or ("",)
+        await _answer(connection, challenge, actor, identity)
         yield
     except BaseException:
         await connection.rollback()
@@ -119,6 +124,18 @@ async def _begun(connection: Connection, actor: Actor) -> AsyncGenerator[None]:
         await connection.rollback()
         raise SwallowedErrorError("a statement failed, and the transaction went on")
     await connection.commit()
+
+
+async def identify(connection: Connection, actor: Actor, identity: IdentityKey) -> None:
+    """On a transaction that was begun otherwise: say and prove who it is for from here on."""
+    challenge = await fetch_value(connection, "select visiona.challenge()", [])
+    await _answer(connection, challenge, actor, identity)
+
+
+async def _answer(connection: Connection, challenge: str, actor: Actor, identity: IdentityKey) -> None:
+    """Claims are sent as parameters: others of the same role can read the text of what is running."""
+    claims = json.dumps(actor.claims())
+    await connection.execute(_IDENTIFY, [claims, identity.prove(challenge, claims)])
 
 
 @asynccontextmanager

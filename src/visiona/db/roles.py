@@ -8,19 +8,27 @@ key, so that a self-hoster configures one URL only.
 import base64
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
+
+from visiona.db.identity import IdentityKey
 
 OWNER_ROLE = "visiona_owner"
 APP_ROLE = "visiona_app"
 WORKER_ROLE = "visiona_worker"
 AUTH_ROLE = "visiona_auth"
+# Whom PostgREST lets in with a token of the identity service. Supabase brings this role; it is nobody's
+# to log in as.
+MEMBER_ROLE = "authenticated"
 
 
 @dataclass(frozen=True, slots=True)
-class RolePasswords:
-    app: str
-    worker: str
+class RoleSecrets:
+    """The passwords of the two roles that log in, and the key by which they prove who they ask for."""
+
+    app: str = field(repr=False)
+    worker: str = field(repr=False)
+    identity: IdentityKey
 
 
 def derived_password(secret_key: bytes, role: str) -> str:
