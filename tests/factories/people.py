@@ -78,6 +78,7 @@ invoice as (
   values ('in_' || %(user)s, %(user)s, 'sub_' || %(user)s, 'V-' || %(user)s, 'paid', 'subscription_create',
     39, 39, 0, 'usd', now(), now())
   returning id),
+mail as (insert into mails (id, user_id, kind) values (gen_random_uuid(), %(user)s, 'password_changed')),
 pending as (insert into pending_objects (key, user_id) values (%(folder)s || 'pending.jpg', %(user)s)),
 photo as (
   insert into photos (user_id, file_url, thumbnail_url, width, height, size, sha256)
