@@ -72,6 +72,8 @@ from visiona.generations.service import GenerationService, Providers
 from visiona.inbox import jobs as inbox_jobs
 from visiona.inbox.model import Handler, Receipt
 from visiona.inbox.service import InboxService
+from visiona.keys import jobs as key_jobs
+from visiona.keys.service import KeyService
 from visiona.objects import jobs as object_jobs
 from visiona.objects.model import LinkSigner
 from visiona.objects.service import ObjectService
@@ -106,6 +108,7 @@ class App:
     clones: CloneService
     generations: GenerationService
     gallery: GalleryService
+    keys: KeyService
     inbox: InboxService
     read_replicate_webhook: WebhookReader
     read_stripe_webhook: WebhookReader
@@ -145,6 +148,7 @@ class App:
         """What the worker runs."""
         return [
             *account_jobs.jobs(self.accounts),
+            *key_jobs.jobs(self.keys),
             *billing_jobs.jobs(self.billing),
             *payment_jobs.jobs(self.payments),
             *object_jobs.jobs(self.objects),
@@ -199,6 +203,7 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
         clones=clones,
         generations=generations,
         gallery=GalleryService(database, objects),
+        keys=KeyService(database, clock),
         inbox=InboxService(database, _handlers(clones, generations, payments)),
         read_replicate_webhook=_replicate_reader(replicate, clock),
         read_stripe_webhook=_stripe_reader(settings, clock),

@@ -42,7 +42,7 @@ async def test_sign_up_signs_in(
     assert signed_in.access_token.expires_in == 600
     assert await accounts.authenticate_bearer(signed_in.access_token.token) == signed_in.session
     assert await accounts.authenticate_cookie(signed_in.secret) == signed_in.session
-    assert await accounts.me(signed_in.session) == signed_in.user
+    assert await accounts.me(UserActor(signed_in.user.id)) == signed_in.user
 
 
 async def test_log_in_opens_another_session(
@@ -313,7 +313,7 @@ async def test_an_erased_person_is_nobody(
     signed_in = await accounts.sign_up(email, password, client)
     await owner.execute("delete from users where id = %s", [signed_in.user.id])
     for attempt in (
-        accounts.me(signed_in.session),
+        accounts.me(UserActor(signed_in.user.id)),
         accounts.refresh(signed_in.session),
         accounts.authenticate_bearer(signed_in.access_token.token),
     ):

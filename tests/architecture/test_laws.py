@@ -25,6 +25,7 @@ ROOMS = {
     "generations",
     "inbox",
     "mail",
+    "keys",
     "objects",
     "payments",
     "photos",

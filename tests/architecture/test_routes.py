@@ -76,6 +76,7 @@ PARAMETERS = {
     "run_id": "run",
     "image_id": "generation",
     "invoice_id": "invoice",
+    "key_id": "api_key",
 }
 # These answer without looking at a row; who may call them is checked all the same.
 NO_CALLERS_ROWS = {"version", "file_path", "key", "path"}

@@ -39,6 +39,8 @@ EXECUTORS = {
     "set_address": {APP_ROLE, AUTH_ROLE},
     "find_email_link": {APP_ROLE, AUTH_ROLE},
     "find_passkey": {APP_ROLE, AUTH_ROLE},
+    "add_api_key": {APP_ROLE, AUTH_ROLE},
+    "use_api_key": {APP_ROLE, AUTH_ROLE},
     "count_attempt": {APP_ROLE, AUTH_ROLE},
     "forget_attempts": {APP_ROLE, AUTH_ROLE},
     "take_back_attempt": {APP_ROLE, AUTH_ROLE},

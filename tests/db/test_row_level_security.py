@@ -136,6 +136,10 @@ TABLES = {
         insert="(user_id, model_id, run_id, position, prompt, image_url, thumbnail_url, content_type, "
                "width, height, size, sha256, parameters) values (%(user)s, %(model)s, %(run)s, 1, 'me', "
                "%(folder)s || 'a', %(folder)s || 'b', 'image/webp', 1, 1, 1, repeat('f', 64), '{}')"),
+    "public.api_keys": Table(
+        app="own - own -", worker="system - - system", owner="user_id", update="revoked_at",
+        insert="(user_id, name, prefix, secret_hash, scopes, expires_at) values (%(user)s, 'new', "
+               "'vsk_' || repeat('N', 22), decode(repeat('01', 32), 'hex'), '{photos:read}', now())"),
     "public.webhook_receipts": Table(
         app="system system - -", worker="system - system system", owner=None, update="processed_at",
         insert="(provider, external_id, topic, reference) values ('test', 'fresh', 'test', '{}')"),

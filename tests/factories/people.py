@@ -79,6 +79,11 @@ invoice as (
     39, 39, 0, 'usd', now(), now())
   returning id),
 mail as (insert into mails (id, user_id, kind) values (gen_random_uuid(), %(user)s, 'password_changed')),
+api_key as (
+  insert into api_keys (user_id, name, prefix, secret_hash, scopes, expires_at)
+  values (%(user)s, 'a program', 'vsk_' || lpad(%(user)s::text, 22, '0'),
+    sha256(('key of ' || %(user)s)::bytea), '{photos:read,images:write}', now() + interval '1 day')
+  returning id),
 pending as (insert into pending_objects (key, user_id) values (%(folder)s || 'pending.jpg', %(user)s)),
 photo as (
   insert into photos (user_id, file_url, thumbnail_url, width, height, size, sha256)
@@ -113,8 +118,9 @@ generation as (
     'image/webp', 1, 1, 1, repeat('3', 64), '{}' from model, run
   returning id)
 select photo.id as photo, spare_photo.id as spare_photo, model.id as model,
-  spare_model.id as spare_model, run.id as run, generation.id as generation, invoice.id as invoice
-from photo, spare_photo, model, spare_model, run, generation, invoice
+  spare_model.id as spare_model, run.id as run, generation.id as generation, invoice.id as invoice,
+  api_key.id as api_key
+from photo, spare_photo, model, spare_model, run, generation, invoice, api_key
 """
 
 

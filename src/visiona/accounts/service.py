@@ -131,9 +131,9 @@ class AccountService:
             stored = await store.find_session(connection, secret_hash=secret_hash(secret))
         return _usable(stored)
 
-    async def me(self, session: Session) -> User:
-        async with self._database.transaction(_actor(session)) as connection:
-            return await _user(connection, session.user_id)
+    async def me(self, actor: UserActor) -> User:
+        async with self._database.transaction(actor) as connection:
+            return await _user(connection, actor.user_id)
 
     def jwks(self) -> dict[str, Any]:
         """The public keys that verify tokens, as a JSON Web Key Set."""

@@ -22,3 +22,5 @@ class Action(StrEnum):
     CHECKOUT_STARTED = "checkout.started"
     SUBSCRIPTION_CHANGED = "subscription.changed"
     PAYMENT_RECORDED = "payment.recorded"
+    KEY_CREATED = "key.created"
+    KEY_REVOKED = "key.revoked"

@@ -16,6 +16,7 @@ from visiona.entrypoints.api import (
     gallery,
     generate,
     health,
+    keys,
     media,
     models,
     openapi,
@@ -30,7 +31,7 @@ from visiona.entrypoints.web.pages import create_pages
 from visiona.entrypoints.web.responses import on_unrouted
 
 JSON_BODY_LIMIT = 64 * 1024
-API_ROOMS = (auth, photos, models, generate, gallery, payment, events, health, media)
+API_ROOMS = (auth, photos, models, generate, gallery, payment, keys, events, health, media)
 
 
 def create_asgi(app: App) -> Litestar:

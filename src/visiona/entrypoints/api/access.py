@@ -79,6 +79,10 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "POST /api/auth/logout": _PERSON,
         "GET /api/auth/me": _user(Scope.ACCOUNT_READ),
         "GET /.well-known/jwks.json": _PUBLIC,
+        # API keys, which no key can make
+        "GET /api/keys": _PERSON,
+        "POST /api/keys": Access(Identity.PERSON, fresh=True),
+        "DELETE /api/keys/{key_id}": _PERSON,
         # Photos
         "POST /api/photos/upload": _user(Scope.PHOTOS_WRITE),
         "GET /api/photos": _user(Scope.PHOTOS_READ),

@@ -78,8 +78,9 @@ async def log_out(app: TheApp, request: AnyRequest) -> Response[None]:
 
 @get("/api/auth/me")
 async def me(app: TheApp, request: AnyRequest) -> MeView:
-    user = await app.accounts.me(session_of(request))
-    quota = await app.billing.quota(actor_of(request))
+    actor = actor_of(request)
+    user = await app.accounts.me(actor)
+    quota = await app.billing.quota(actor)
     return me_view(user, quota)
 
 

@@ -15,7 +15,7 @@ from visiona.core.errors import NotFound
 from visiona.core.money import decimals
 from visiona.db.idempotency import IdempotencyKey
 from visiona.entrypoints.api.parameters import IdempotencyHeader, Limit
-from visiona.entrypoints.api.security import TheApp, actor_of, session_of
+from visiona.entrypoints.api.security import TheApp, actor_of
 from visiona.entrypoints.api.views import QuotaView, quota_view
 from visiona.payments.model import Invoice, Overview, Subscription
 from visiona.ports.payments import Interval, InvoiceStatus
@@ -150,7 +150,7 @@ async def subscribe(
         if idempotency_key is None
         else IdempotencyKey(idempotency_key, "subscribe", msgspec.to_builtins(data))
     )
-    user = await app.accounts.me(session_of(request))
+    user = await app.accounts.me(actor_of(request))
     url = await app.payments.subscribe(actor_of(request), user.email, data.plan, data.interval, key)
     return CheckoutView(url)
 

@@ -21,7 +21,7 @@ from visiona.bootstrap import App
 from visiona.core.errors import Forbidden, Unauthenticated
 from visiona.db.actor import UserActor
 from visiona.entrypoints.api.access import Access, Identity, Role, access_of
-from visiona.keys.model import Scope
+from visiona.keys.model import KEY_MARK, KeyHolder, Scope
 from visiona.settings import LOOPBACK_HOSTS, Settings
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -114,6 +114,8 @@ async def guard(connection: AnyConnection, handler: BaseRouteHandler) -> None:
         if access.identity is not Identity.VISITOR:
             raise
     else:
+        if access.identity is Identity.VISITOR and caller.session is None:
+            return  # pages know people, and nothing of their programs
         check_access(caller, access)
         connection.state[_CALLER_STATE] = caller
 
@@ -126,7 +128,10 @@ async def authenticate(connection: AnyConnection) -> Caller:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated("invalid_token", "Send the token as: Authorization: Bearer <token>.")
-        return _caller_by_session(await app.accounts.authenticate_bearer(token.strip()), app.clock.now())
+        token = token.strip()
+        if token.startswith(KEY_MARK):
+            return _caller_by_key(await app.keys.authenticate(token))
+        return _caller_by_session(await app.accounts.authenticate_bearer(token), app.clock.now())
     secret = connection.cookies.get(cookie_name(app))
     if secret is None:
         raise Unauthenticated("not_authenticated", "Log in first.")
@@ -159,6 +164,17 @@ def is_fresh(session: Session, now: datetime) -> bool:
 def _caller_by_session(session: Session, now: datetime) -> Caller:
     return Caller(
         user_id=session.user_id, subject=session.subject, session=session, fresh=is_fresh(session, now)
+    )
+
+
+def _caller_by_key(holder: KeyHolder) -> Caller:
+    return Caller(
+        user_id=holder.user_id,
+        subject=holder.subject,
+        session=None,
+        key_id=holder.key_id,
+        scopes=holder.scopes,
+        suspended=holder.suspended,
     )
 
 

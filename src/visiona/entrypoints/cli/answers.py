@@ -149,6 +149,21 @@ class Deletion(msgspec.Struct, frozen=True):
     not_found: list[int] = []
 
 
+class ApiKey(msgspec.Struct, frozen=True):
+    id: int
+    name: str = ""
+    prefix: str = ""
+    scopes: list[str] = []
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+class NewApiKey(msgspec.Struct, frozen=True):
+    id: int
+    key: str
+
+
 def _status_line(http_status: int) -> str:
     try:
         return f"{http_status} {HTTPStatus(http_status).phrase}"

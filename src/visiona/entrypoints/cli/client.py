@@ -72,6 +72,10 @@ class Client:
         key = {"Idempotency-Key": opaque_id()}
         return self._signed(Call("POST", path, body=body, headers=key, repeat=Repeat.ALWAYS))
 
+    def make(self, path: str, body: Mapping[str, Any]) -> Answer:
+        """A POST that would make another thing when done twice."""
+        return self._signed(Call("POST", path, body=body, repeat=Repeat.IF_REFUSED))
+
     def delete(self, path: str) -> Answer:
         return self._signed(Call("DELETE", path, repeat=Repeat.ALWAYS))
 

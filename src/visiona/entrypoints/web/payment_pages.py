@@ -13,7 +13,7 @@ from litestar.response import Redirect
 from visiona.bootstrap import App
 from visiona.core.errors import VisionaError
 from visiona.entrypoints.api.payment import invoice_view, plans_view
-from visiona.entrypoints.api.security import TheApp, actor_for, actor_of, session_of, visitor_of
+from visiona.entrypoints.api.security import TheApp, actor_for, actor_of, visitor_of
 from visiona.entrypoints.web.history import history
 from visiona.entrypoints.web.offers import Reader, cards, chosen_interval, has_choice, most_saved
 from visiona.entrypoints.web.rendering import Flash
@@ -65,7 +65,7 @@ async def subscribe(
 ) -> Response[str] | Redirect:
     interval = chosen_interval(app.billing.catalogue, data.plan, data.interval)
     try:
-        user = await app.accounts.me(session_of(request))
+        user = await app.accounts.me(actor_of(request))
         url = await app.payments.subscribe(actor_of(request), user.email, data.plan, interval)
     except VisionaError as error:
         answer = await _pricing(app, request, interval=interval, flashes=[Flash("bad", error.detail)])

@@ -28,8 +28,9 @@ async def page(
     session = visitor_of(request)
     if session is None:
         return html(request, template, http_status, **context)
-    quota = await app.billing.quota(actor_for(session))
-    user: dict[str, Any] = msgspec.to_builtins(me_view(await app.accounts.me(session), quota))
+    actor = actor_for(session)
+    quota = await app.billing.quota(actor)
+    user: dict[str, Any] = msgspec.to_builtins(me_view(await app.accounts.me(actor), quota))
     return html(
         request,
         template,

@@ -1,0 +1,73 @@
+"""A person's API keys, and recognizing whose a key is."""
+
+from visiona.audit import service as audit
+from visiona.audit.model import Action
+from visiona.core.clock import Clock
+from visiona.core.errors import Conflict, NotFound, Unauthenticated
+from visiona.db.actor import SystemActor, UserActor
+from visiona.db.pool import Database
+from visiona.keys import store
+from visiona.keys.model import (
+    KEPT_AFTER_END,
+    KEYS_MAX,
+    ApiKey,
+    CreatedKey,
+    KeyHolder,
+    KeyRequest,
+    is_token,
+    new_token,
+    token_hash,
+    token_prefix,
+)
+
+
+class KeyService:
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def create(self, actor: UserActor, wanted: KeyRequest) -> CreatedKey:
+        """A new key, whose token is told this once. Raises `Conflict` (`too_many_keys`)."""
+        token = new_token()
+        expires_at = self._clock.now() + wanted.lifetime
+        async with self._database.transaction(actor) as connection:
+            key_id = await store.add(connection, wanted, token_prefix(token), token_hash(token), expires_at)
+            if key_id is None:
+                raise Conflict("too_many_keys", f"You have {KEYS_MAX} keys. Revoke one that you do not use.")
+            details = {"key_id": key_id, "scopes": list(wanted.scopes)}
+            await audit.record(connection, actor.user_id, Action.KEY_CREATED, details)
+            key = await store.find(connection, actor.user_id, key_id)
+        if key is None:
+            raise LookupError("a key that was just added is not there")
+        return CreatedKey(key, token)
+
+    async def page(self, actor: UserActor, limit: int, before: int | None = None) -> list[ApiKey]:
+        """Newest first; those that ended are among them for a month."""
+        async with self._database.transaction(actor) as connection:
+            return await store.page(connection, actor.user_id, limit, before)
+
+    async def revoke(self, actor: UserActor, key_id: int) -> None:
+        """The key opens nothing from now on. Safe to repeat. Raises `NotFound` (`key_not_found`)."""
+        async with self._database.transaction(actor) as connection:
+            if await store.revoke(connection, actor.user_id, key_id):
+                await audit.record(connection, actor.user_id, Action.KEY_REVOKED, {"key_id": key_id})
+            elif await store.find(connection, actor.user_id, key_id) is None:
+                raise NotFound("key_not_found", "There is no such API key.")
+
+    async def authenticate(self, token: str) -> KeyHolder:
+        """Whose program shows this key. Whether its owner is suspended is for the caller to look at.
+
+        Raises `Unauthenticated` (`invalid_token`), alike for what is unknown, revoked or expired.
+        """
+        holder = None
+        if is_token(token):
+            async with self._database.anonymous() as connection:
+                holder = await store.use(connection, token_hash(token))
+        if holder is None:
+            raise Unauthenticated("invalid_token", "This API key is not valid. It may have ended.")
+        return holder
+
+    async def purge(self) -> None:
+        """Forget keys that ended a month ago. The database must be the worker's."""
+        async with self._database.transaction(SystemActor("purge")) as connection:
+            await store.purge(connection, KEPT_AFTER_END)

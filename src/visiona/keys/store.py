@@ -1,0 +1,75 @@
+"""SQL of API keys. Adding and recognizing one goes through functions that answer for one key each."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from visiona.db.pool import Connection, fetch_value
+from visiona.keys.model import ApiKey, KeyHolder, KeyRequest, known_scopes
+
+_COLUMNS = "id, name, prefix, scopes, created_at, expires_at, last_used_at, revoked_at"
+
+
+async def add(
+    connection: Connection, wanted: KeyRequest, prefix: str, secret_hash: bytes, expires_at: datetime
+) -> int | None:
+    """The new key's id, or None where the person has as many as anybody may have."""
+    return await fetch_value(
+        connection,
+        "select visiona.add_api_key(%s, %s, %s, %s, %s)",
+        [wanted.name, prefix, secret_hash, [scope.value for scope in wanted.scopes], expires_at],
+    )
+
+
+async def find(connection: Connection, user_id: int, key_id: int) -> ApiKey | None:
+    cursor = await connection.execute(
+        f"select {_COLUMNS} from api_keys where user_id = %s and id = %s", [user_id, key_id]
+    )
+    row = await cursor.fetchone()
+    return None if row is None else _key(row)
+
+
+async def page(connection: Connection, user_id: int, limit: int, before: int | None) -> list[ApiKey]:
+    """Newest first, older than the key `before`."""
+    cursor = await connection.execute(
+        f"""select {_COLUMNS} from api_keys
+            where user_id = %s and (%s::bigint is null or id < %s) order by id desc limit %s""",
+        [user_id, before, before, limit],
+    )
+    return [_key(row) for row in await cursor.fetchall()]
+
+
+async def revoke(connection: Connection, user_id: int, key_id: int) -> bool:
+    """False where there is no such key, or it was revoked before."""
+    cursor = await connection.execute(
+        "update api_keys set revoked_at = now() where user_id = %s and id = %s and revoked_at is null",
+        [user_id, key_id],
+    )
+    return cursor.rowcount == 1
+
+
+async def use(connection: Connection, secret_hash: bytes) -> KeyHolder | None:
+    """Whose key this is if it lives, noting that it is in use."""
+    cursor = await connection.execute(
+        """select key_id, user_id, subject, scopes, status = 'suspended'
+           from visiona.use_api_key(%s)""",
+        [secret_hash],
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        return None
+    key_id, user_id, subject, scopes, suspended = row
+    return KeyHolder(key_id, user_id, subject, frozenset(known_scopes(scopes)), suspended)
+
+
+async def purge(connection: Connection, kept: timedelta) -> None:
+    """Remove keys that ended this long ago, for the worker's system actor."""
+    await connection.execute(
+        "delete from api_keys where expires_at < now() - %(kept)s or revoked_at < now() - %(kept)s",
+        {"kept": kept},
+    )
+
+
+def _key(row: Sequence[Any]) -> ApiKey:
+    key_id, name, prefix, scopes, *times = row
+    return ApiKey(key_id, name, prefix, known_scopes(scopes), *times)
