@@ -1,0 +1,208 @@
+"""SQL of factors. One person's passkey is found before they are known by a function of its own."""
+
+import uuid
+from collections.abc import Iterable
+from datetime import datetime
+
+from psycopg.rows import class_row
+
+from visiona.db.pool import Connection, fetch_value
+from visiona.factors.model import KnownCredential, NewPasskey, Passkey, SignCounter, StoredPasskey, Totp
+
+# Codes
+
+
+async def totp(connection: Connection, user_id: int, *, lock: bool = False) -> Totp | None:
+    """The secret, confirmed or not; with `lock` nobody else changes it until this transaction ends."""
+    query = "select secret, confirmed_at from totp_secrets where user_id = %s"
+    row = await (await connection.execute(f"{query} for update" if lock else query, [user_id])).fetchone()
+    return None if row is None else Totp(*row)
+
+
+async def begin_totp(connection: Connection, user_id: int, sealed: bytes) -> bool:
+    """False where there is a confirmed one already. One that is being set up is replaced."""
+    cursor = await connection.execute(
+        """insert into totp_secrets as t (user_id, secret) values (%s, %s)
+           on conflict (user_id) do update set secret = excluded.secret, last_step = 0
+           where t.confirmed_at is null""",
+        [user_id, sealed],
+    )
+    return cursor.rowcount == 1
+
+
+async def confirm_totp(connection: Connection, user_id: int, step: int) -> None:
+    await connection.execute(
+        "update totp_secrets set confirmed_at = now(), last_step = %s where user_id = %s", [step, user_id]
+    )
+
+
+async def spend_step(connection: Connection, user_id: int, sealed: bytes, step: int) -> bool:
+    """False where a code of this step or a later one was used before, by this secret."""
+    cursor = await connection.execute(
+        """update totp_secrets set last_step = %s
+           where user_id = %s and secret = %s and confirmed_at is not null and last_step < %s""",
+        [step, user_id, sealed, step],
+    )
+    return cursor.rowcount == 1
+
+
+async def delete_totp(connection: Connection, user_id: int) -> bool:
+    """Its recovery codes go with it. True where it was confirmed, and so asked for."""
+    return bool(
+        await fetch_value(
+            connection,
+            "delete from totp_secrets where user_id = %s returning confirmed_at is not null",
+            [user_id],
+        )
+    )
+
+
+async def replace_recovery_codes(connection: Connection, user_id: int, hashes: Iterable[bytes]) -> None:
+    await connection.execute("delete from recovery_codes where user_id = %s", [user_id])
+    await connection.execute(
+        "insert into recovery_codes (user_id, code_hash) select %s, unnest(%s::bytea[])",
+        [user_id, list(hashes)],
+    )
+
+
+async def recovery_codes_left(connection: Connection, user_id: int) -> int:
+    return await fetch_value(
+        connection, "select count(*) from recovery_codes where user_id = %s and used_at is null", [user_id]
+    )
+
+
+async def spend_recovery_code(connection: Connection, user_id: int, code_hash: bytes) -> bool:
+    cursor = await connection.execute(
+        """update recovery_codes set used_at = now()
+           where user_id = %s and code_hash = %s and used_at is null""",
+        [user_id, code_hash],
+    )
+    return cursor.rowcount == 1
+
+
+async def count_guess(connection: Connection, key: bytes, free: int, ceiling_s: int) -> int:
+    """Count a guess before it is tried; the seconds to wait, 0 to go ahead."""
+    return await fetch_value(connection, "select visiona.count_attempt(%s, %s, %s)", [key, free, ceiling_s])
+
+
+async def forget_guesses(connection: Connection, key: bytes) -> None:
+    await connection.execute("select visiona.forget_attempts(%s)", [key])
+
+
+# Passkeys
+
+
+async def passkeys(connection: Connection, user_id: int) -> list[Passkey]:
+    """Oldest first."""
+    async with connection.cursor(row_factory=class_row(Passkey)) as cursor:
+        await cursor.execute(
+            """select id, name, synced, created_at, last_used_at from passkeys
+               where user_id = %s order by created_at, id""",
+            [user_id],
+        )
+        return await cursor.fetchall()
+
+
+async def known_credentials(connection: Connection, user_id: int) -> list[KnownCredential]:
+    async with connection.cursor(row_factory=class_row(KnownCredential)) as cursor:
+        await cursor.execute(
+            "select credential_id, transports from passkeys where user_id = %s order by created_at, id",
+            [user_id],
+        )
+        return await cursor.fetchall()
+
+
+async def locked_count(connection: Connection, user_id: int) -> int:
+    """How many passkeys there are, with this person's other additions waiting for this transaction."""
+    await connection.execute("select pg_advisory_xact_lock(hashtextextended('passkeys', %s))", [user_id])
+    return await fetch_value(connection, "select count(*) from passkeys where user_id = %s", [user_id])
+
+
+async def add_passkey(connection: Connection, user_id: int, name: str, new: NewPasskey) -> Passkey | None:
+    """None where the passkey is known already, whoever has it."""
+    async with connection.cursor(row_factory=class_row(Passkey)) as cursor:
+        await cursor.execute(
+            """insert into passkeys (user_id, name, credential_id, public_key, sign_count, transports,
+                 synced, backed_up, aaguid)
+               values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+               on conflict do nothing
+               returning id, name, synced, created_at, last_used_at""",
+            [
+                user_id,
+                name,
+                new.credential_id,
+                new.public_key,
+                new.sign_count,
+                new.transports,
+                new.synced,
+                new.backed_up,
+                new.aaguid,
+            ],
+        )
+        return await cursor.fetchone()
+
+
+async def find_passkey(connection: Connection, credential_id: bytes) -> StoredPasskey | None:
+    """Needs nobody's identity."""
+    cursor = await connection.execute(
+        "select user_id, subject, public_key, status <> 'active' from visiona.find_passkey(%s)",
+        [credential_id],
+    )
+    row = await cursor.fetchone()
+    return None if row is None else StoredPasskey(*row)
+
+
+async def locked_counter(connection: Connection, user_id: int, credential_id: bytes) -> SignCounter | None:
+    """None where the passkey is no longer there."""
+    cursor = await connection.execute(
+        """select id, sign_count, synced from passkeys
+           where user_id = %s and credential_id = %s for update""",
+        [user_id, credential_id],
+    )
+    row = await cursor.fetchone()
+    return None if row is None else SignCounter(*row)
+
+
+async def note_use(
+    connection: Connection, passkey_id: uuid.UUID, sign_count: int, *, backed_up: bool
+) -> None:
+    await connection.execute(
+        "update passkeys set sign_count = %s, backed_up = %s, last_used_at = now() where id = %s",
+        [sign_count, backed_up, passkey_id],
+    )
+
+
+async def rename_passkey(
+    connection: Connection, user_id: int, passkey_id: uuid.UUID, name: str
+) -> Passkey | None:
+    async with connection.cursor(row_factory=class_row(Passkey)) as cursor:
+        await cursor.execute(
+            """update passkeys set name = %s where user_id = %s and id = %s
+               returning id, name, synced, created_at, last_used_at""",
+            [name, user_id, passkey_id],
+        )
+        return await cursor.fetchone()
+
+
+async def delete_passkey(connection: Connection, user_id: int, passkey_id: uuid.UUID) -> bool:
+    cursor = await connection.execute(
+        "delete from passkeys where user_id = %s and id = %s", [user_id, passkey_id]
+    )
+    return cursor.rowcount == 1
+
+
+async def spend_challenge(
+    connection: Connection, user_id: int, challenge_hash: bytes, expires_at: datetime
+) -> bool:
+    """False where the challenge was answered before."""
+    cursor = await connection.execute(
+        """insert into passkey_challenges (challenge_hash, user_id, expires_at) values (%s, %s, %s)
+           on conflict do nothing""",
+        [challenge_hash, user_id, expires_at],
+    )
+    return cursor.rowcount == 1
+
+
+async def purge_challenges(connection: Connection) -> None:
+    """An hour late: the clocks of those who judge challenges are not this one."""
+    await connection.execute("delete from passkey_challenges where expires_at < now() - interval '1 hour'")
