@@ -30,6 +30,14 @@ class PasswordRefused(IdentityError):
         self.message = message
 
 
+class AddressRefused(IdentityError):
+    """The provider makes no account for this address; `message` says why, fit to show."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
 class AccountBarred(IdentityError):
     """The provider knows the person, and does not let them in (banned or locked)."""
 
@@ -89,7 +97,7 @@ class IdentityProvider(Protocol):
     async def register(self, email: str, password: str) -> Profile:
         """Make an account. Repeated after a lost answer it finds the account that it has made.
 
-        Raises `AddressTaken` or `PasswordRefused`.
+        Raises `AddressTaken`, `AddressRefused` or `PasswordRefused`.
         """
         ...
 
@@ -99,6 +107,10 @@ class IdentityProvider(Protocol):
         """
         ...
 
+
+class HostedIdentity(IdentityProvider, Protocol):
+    """A provider elsewhere, with pages, tokens and sessions of its own."""
+
     async def profile(self, subject: str) -> Profile | None:
         """None where the provider has nobody of that subject (any more)."""
         ...
@@ -107,19 +119,20 @@ class IdentityProvider(Protocol):
         """Remove the account at the provider. Safe to repeat."""
         ...
 
-
-class HostedIdentity(IdentityProvider, Protocol):
-    """A provider with pages, tokens and sessions of its own."""
-
     async def verify(self, token: str, now: datetime) -> TokenReport:
         """Raises `InvalidToken`, or `ProviderUnavailable` where its keys were never fetched and cannot be."""
         ...
 
     async def open_session(self, subject: str) -> SessionReport:
-        """Sign the person in, who has proved to us who they are, at the provider too."""
+        """Sign the person in, who has proved to us who they are, at the provider too.
+
+        Raises `AccountBarred` or `HostedSignInNeeded`.
+        """
         ...
 
-    async def session(self, session_id: str) -> SessionReport | None: ...
+    async def session(self, session_id: str) -> SessionReport | None:
+        """None where the provider knows no such session (any more)."""
+        ...
 
     async def end_session(self, session_id: str) -> None:
         """Safe to repeat, and for a session that is over or unknown."""
