@@ -19,7 +19,7 @@ from visiona.entrypoints.api import access
 from visiona.entrypoints.api.access import ACCESS, Access, Identity
 from visiona.entrypoints.asgi import create_asgi
 from visiona.entrypoints.web.rendering import StaticTree
-from visiona.keys.model import Scope
+from visiona.keys.model import Scope, new_token
 from visiona.settings import Settings
 
 # Ways of declaring parameters that Litestar 3 ends; Visiona holds to Litestar 2.
@@ -251,9 +251,11 @@ async def test_a_route_without_a_row_is_refused(app: App) -> None:
         {"authorization": "Bearer nonsense"},
         {"authorization": "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJ1c2VyXzEifQ."},
         {"authorization": "Basic YWxpY2U6cGFzc3dvcmQ="},
+        {"authorization": "Bearer vsk_nonsense"},
+        {"authorization": f"Bearer {new_token()}"},
         {"cookie": "visiona_session=nonsense", "origin": ORIGIN},
     ],
-    ids=["nothing", "empty", "no token", "unsigned", "basic", "cookie"],
+    ids=["nothing", "empty", "no token", "unsigned", "basic", "no key", "nobody's key", "cookie"],
 )
 async def test_users_routes_are_for_users(
     client: httpx.AsyncClient, routes: list[Route], headers: dict[str, str]
@@ -321,27 +323,151 @@ async def test_options_tells_methods_and_nothing_else(client: httpx.AsyncClient,
         assert answer.content == b"" or answer.status_code >= 400
 
 
-# Another's rows
+# Who may do what, and another's rows
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Somebody who is not Bob. `scope` is that of their key; `person` says that they show a session."""
+
+    name: str
+    headers: dict[str, str]
+    person: bool = False
+    scope: Scope | None = None
+    admin: bool = False
+    suspended: bool = False
+
+    def refusal(self, access: Access) -> tuple[int, str] | None:
+        """What the table has to say to them; None where they may ask."""
+        if not self.headers:
+            return 401, "not_authenticated"
+        if self.suspended and not access.suspended:
+            return 403, "account_suspended"
+        if self.person:
+            return (403, "not_permitted") if access.role == "admin" and not self.admin else None
+        if access.scope is None:
+            return 403, "session_required"
+        return None if access.scope is self.scope else (403, "insufficient_scope")
+
+
+@pytest.fixture(scope="session")
+async def askers(client: httpx.AsyncClient, alice: dict[str, Any], owner_url: str) -> list[Asking]:
+    """Nobody, Alice and each scope's key of hers, somebody suspended and their key, an administrator."""
+    suspended, admin = await _sign_up(client, "suspended"), await _sign_up(client, "admin")
+    keys = {scope: await _make_key(client, alice["token"], scope) for scope in Scope}
+    suspended_key = await _make_key(client, suspended, Scope.PHOTOS_READ)
+    async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as owner:
+        await owner.execute("update users set status = 'suspended' where email like 'suspended@routes.%'")
+        await owner.execute("update users set role = 'admin' where email like 'admin@routes.%'")
+    return [
+        Asking("nobody", {}),
+        Asking("alice", _bearer(alice["token"]), person=True),
+        Asking("suspended", _bearer(suspended), person=True, suspended=True),
+        Asking("a key of the suspended", _bearer(suspended_key), scope=Scope.PHOTOS_READ, suspended=True),
+        Asking("an administrator", _bearer(admin), person=True, admin=True),
+        *(Asking(f"a key for {scope}", _bearer(key), scope=scope) for scope, key in keys.items()),
+    ]
+
+
+async def _sign_up(client: httpx.AsyncClient, name: str) -> str:
+    answer = await client.post(
+        "/api/auth/signup", json={"email": f"{name}@routes.example.com", "password": "a quiet blue harbour"}
+    )
+    client.cookies.clear()
+    return answer.json()["access_token"]
+
+
+async def _make_key(client: httpx.AsyncClient, token: str, scope: Scope) -> str:
+    body = {"name": f"for {scope}", "scopes": [scope]}
+    answer = await client.post("/api/keys", json=body, headers=_bearer(token))
+    assert answer.status_code == 201, answer.text
+    return answer.json()["key"]
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+async def test_whoever_may_not_ask_is_told_so_and_nothing_happens(
+    client: httpx.AsyncClient, routes: list[Route], askers: list[Asking], bob: Person, owner: Connection
+) -> None:
+    """Every route, everybody whom its row refuses: the same answer, whatever is in the path."""
+    before, refused = await _everything_of(owner, bob), 0
+    for route in routes:
+        if route.identity not in SIGNED_IN:
+            continue
+        for asking in askers:
+            refusal = asking.refusal(route.access)
+            for value in _ids(route, bob) if refusal else ():
+                answer = await client.request(route.method, route.url(value), headers=asking.headers)
+                found = answer.status_code, answer.json()["code"]
+                assert found == refusal, f"{asking.name}: {route} answers {found}"
+                refused += 1
+    assert refused > 250
+    assert await _everything_of(owner, bob) == before
+
+
+async def test_a_scope_opens_exactly_its_routes(
+    client: httpx.AsyncClient, routes: list[Route], askers: list[Asking]
+) -> None:
+    """What is sent says nothing, so that whoever may ask is told that it lacks something, or is served."""
+    opened: dict[Scope, set[str]] = {scope: set() for scope in Scope}
+    for route in routes:
+        for asking in askers:
+            if asking.scope is None or asking.suspended or not route.path.startswith("/api/"):
+                continue
+            if route.identity not in SIGNED_IN:
+                continue
+            answer = await client.request(route.method, route.url(NOBODYS_ID), headers=asking.headers)
+            assert answer.status_code < 500
+            if answer.status_code not in {401, 403}:
+                opened[asking.scope].add(str(route))
+    expected = {scope: {name for name, row in ACCESS.items() if row.scope is scope} for scope in Scope}
+    assert opened == expected
+    assert all(expected.values())
+
+
+async def test_pages_know_no_keys(
+    client: httpx.AsyncClient, routes: list[Route], askers: list[Asking]
+) -> None:
+    """A key opens no page of its owner's, and a page for anybody does not show them."""
+    key = next(asking for asking in askers if asking.scope is Scope.ACCOUNT_READ)
+    for route in routes:
+        if route.identity is Identity.PAGE and route.method in SAFE:
+            answer = await client.request(route.method, route.url(), headers=key.headers)
+            assert answer.status_code == 403, str(route)
+    answer = await client.get("/pricing", headers=key.headers)
+    assert answer.status_code == 200
+    assert "alice@" not in answer.text
 
 
 async def test_anothers_row_is_no_row(
-    client: httpx.AsyncClient, routes: list[Route], alice: dict[str, Any], bob: Person, owner: Connection
+    client: httpx.AsyncClient, routes: list[Route], askers: list[Asking], bob: Person, owner: Connection
 ) -> None:
-    """On every route with an id in its path: the answer for another's is that for nobody's, to the byte."""
-    headers = {"authorization": f"Bearer {alice['token']}"}
-    before = await _everything_of(owner, bob)
-    compared = 0
+    """On every route with an id in its path, for everybody who may ask: the answer for another's is that
+    for nobody's, to the byte.
+    """
+    before, compared = await _everything_of(owner, bob), 0
     for route in routes:
-        for name in set(route.parameters) - NO_CALLERS_ROWS:
-            theirs = await client.request(
-                route.method, route.url(bob.rows[PARAMETERS[name]]), headers=headers
-            )
-            nobodys = await client.request(route.method, route.url(NOBODYS_ID), headers=headers)
-            assert _is_problem(theirs, 404), f"{route}: {theirs.status_code} {theirs.text}"
-            assert theirs.content == nobodys.content, str(route)
+        if route.access.role == "admin" or not set(route.parameters) - NO_CALLERS_ROWS:
+            continue
+        for asking in askers:
+            if asking.refusal(route.access):
+                continue
+            theirs, nobodys = [
+                await client.request(route.method, route.url(value), headers=asking.headers)
+                for value in (*_ids(route, bob), NOBODYS_ID)
+            ]
+            assert _is_problem(theirs, 404), f"{asking.name}: {route}: {theirs.status_code} {theirs.text}"
+            assert theirs.content == nobodys.content, f"{asking.name}: {route}"
             compared += 1
-    assert compared >= 10
+    assert compared >= 30
     assert await _everything_of(owner, bob) == before
+
+
+def _ids(route: Route, person: Person) -> list[object]:
+    """What of this person's the path can name; 1 where it names nothing of anybody's."""
+    return [person.rows[PARAMETERS[name]] for name in route.parameters if name not in NO_CALLERS_ROWS] or [1]
 
 
 @pytest.mark.parametrize(
@@ -350,6 +476,10 @@ async def test_anothers_row_is_no_row(
         ("GET", "/api/models/status?model_id={id}", "model", None),
         ("GET", "/api/gallery?model_id={id}", "model", None),
         ("GET", "/api/payment/invoices?cursor={id}", "invoice", None),
+        ("GET", "/api/photos?cursor={id}", "photo", None),
+        ("GET", "/api/models?cursor={id}", "model", None),
+        ("GET", "/api/generate?cursor={id}", "run", None),
+        ("GET", "/api/gallery?cursor={id}", "generation", None),
         ("POST", "/api/generate", "model", '{"model_id": {id}, "prompt": "a portrait"}'),
         ("POST", "/api/models/train", "photo", '{"trigger_word": "TOK", "photo_ids": [{id}]}'),
         ("POST", "/api/gallery/delete", "generation", '{"ids": [{id}]}'),
@@ -358,7 +488,7 @@ async def test_anothers_row_is_no_row(
 )
 async def test_anothers_row_in_a_query_or_a_body_is_no_row(
     client: httpx.AsyncClient,
-    alice: dict[str, Any],
+    askers: list[Asking],
     bob: Person,
     owner: Connection,
     method: str,
@@ -366,41 +496,39 @@ async def test_anothers_row_in_a_query_or_a_body_is_no_row(
     row: str,
     body: str | None,
 ) -> None:
-    headers = {"authorization": f"Bearer {alice['token']}", "content-type": "application/json"}
+    access = ACCESS[f"{method} {path.partition('?')[0]}"]
     before = await _everything_of(owner, bob)
+    for asking in askers:
+        headers = {**asking.headers, "content-type": "application/json"}
 
-    async def ask(row_id: object) -> tuple[int, str]:
-        answer = await client.request(
-            method,
-            path.replace("{id}", str(row_id)),
-            headers=headers,
-            content=body and body.replace("{id}", str(row_id)),
-        )
-        return answer.status_code, answer.text.replace(str(row_id), "ID")
+        async def ask(row_id: object, headers: dict[str, str] = headers) -> tuple[int, str]:
+            answer = await client.request(
+                method,
+                path.replace("{id}", str(row_id)),
+                headers=headers,
+                content=body and body.replace("{id}", str(row_id)),
+            )
+            return answer.status_code, re.sub(rf"\b{row_id}\b", "ID", answer.text)
 
-    theirs = await ask(bob.rows[row])
-    assert theirs == await ask(NOBODYS_ID)
-    assert theirs[0] < 500
+        theirs = await ask(bob.rows[row])
+        assert theirs == await ask(NOBODYS_ID), asking.name
+        refusal = asking.refusal(access)
+        assert theirs[0] == refusal[0] if refusal else theirs[0] not in {401, 403}, asking.name
+        assert theirs[0] < 500
     assert await _everything_of(owner, bob) == before
 
 
 async def _everything_of(owner: Connection, person: Person) -> list[Any]:
+    """Every row of theirs, in every table that has rows of people."""
+    tables = await owner.execute(
+        """select c.table_name from information_schema.columns c join information_schema.tables t
+             using (table_schema, table_name)
+           where c.table_schema = 'public' and c.column_name = 'user_id' and t.table_type = 'BASE TABLE'"""
+    )
+    names = [name for (name,) in await tables.fetchall()]
+    assert len(names) > 15
     rows: list[Any] = []
-    for table in (
-        "photos",
-        "models",
-        "trainings",
-        "runs",
-        "generations",
-        "quota_usage",
-        "quota_ledger",
-        "payment_customers",
-        "checkouts",
-        "subscriptions",
-        "invoices",
-        "payments",
-        "audit_logs",
-    ):
+    for table in names:
         cursor = await owner.execute(
             f"select to_jsonb(t)::text from {table} t where user_id = %s order by 1", [person.id]
         )
