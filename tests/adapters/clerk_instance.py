@@ -110,6 +110,7 @@ class ClerkInstance:
             "authorized_parties": (ORIGIN,),
             "call_deadline_s": 5.0,
             "retry_budget_s": 0.1,
+            "wrong_password_floor_s": 0.0,
         }
         return ClerkConfig(**(values | changes))
 

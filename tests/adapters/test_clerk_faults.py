@@ -18,6 +18,7 @@ from tests.adapters.clerk_instance import NOW, PASSWORD, SECRET_KEY, ClerkInstan
 from visiona.adapters.clerk import ClerkIdentity
 from visiona.core.guard import TransactionOpenError, transaction_marker
 from visiona.ports.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
+from visiona.ports.identity import AccountBarred
 
 EMAIL = "ada@example.com"
 DEADLINE_S = 0.6
@@ -266,6 +267,16 @@ async def test_a_secret_key_that_is_not_accepted_is_said_once(
     assert "trace1" in caplog.text
     assert "sk_test_wrong" not in caplog.text
     await identity.aclose()
+
+
+async def test_a_person_who_is_refused_is_not_the_operators_alarm(
+    instance: ClerkInstance, identity: ClerkIdentity, caplog: pytest.LogCaptureFixture
+) -> None:
+    instance.users["user_1"]["banned"] = True
+    with caplog.at_level(logging.INFO, "visiona"), pytest.raises(AccountBarred):
+        await identity.open_session("user_1")
+
+    assert [record.levelname for record in caplog.records] == ["INFO"]
 
 
 async def test_nothing_is_asked_inside_a_transaction(

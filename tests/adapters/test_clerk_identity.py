@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -212,6 +213,28 @@ async def test_an_unknown_address_takes_the_same_way_as_a_wrong_password(
         )
 
     assert ways == [["GETusers", "POSTverify_password"]] * 3
+
+
+async def test_how_soon_it_fails_does_not_say_which_addresses_are_known(instance: ClerkInstance) -> None:
+    """Comparing a password takes time at Clerk; that there is none to compare is said at once."""
+    identity = ClerkIdentity(instance.config(wrong_password_floor_s=0.4))
+    user = instance.add_user(EMAIL)
+
+    async def compared(exchange: Any, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.2)
+        await instance.server.json(*refusal(422, "incorrect_password"))(exchange, writer)
+
+    instance.spoiled = {f"/v1/users/{user['id']}/verify_password": compared}
+    took: list[float] = []
+    for email in (EMAIL, "nobody@example.com"):
+        started = time.perf_counter()
+        with pytest.raises(WrongCredentials):
+            await identity.check_password(email, "wrong password")
+        took.append(time.perf_counter() - started)
+
+    assert min(took) >= 0.39
+    assert abs(took[0] - took[1]) < 0.1
+    await identity.aclose()
 
 
 @pytest.mark.parametrize(

@@ -185,13 +185,13 @@ class ClerkCalls:
     def _tell(self, what: str, failure: ProviderError, trace_id: str) -> None:
         if not isinstance(failure, ProviderRejected):
             _log.warning("%s, asked for %s, trace %s", failure, what, trace_id)
-        elif failure.status not in {401, 403}:
+        elif failure.status != 401:
             _log.info("%s, asked for %s, trace %s", failure, what, trace_id)
         elif failure.reason not in self._complaints:
             # Every call would say so: once is enough for the operator.
             self._complaints.add(failure.reason)
             _log.error(
-                "%s, asked for %s; put the keys right and start again, trace %s", failure, what, trace_id
+                "%s, asked for %s; put the key right and start again, trace %s", failure, what, trace_id
             )
 
 

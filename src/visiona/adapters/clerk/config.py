@@ -37,6 +37,9 @@ class ClerkConfig:
     `retry_budget_s` the waiting between them; `keys_deadline_s` bounds fetching the keys, for which a
     person's request may wait. `keys_floor_s` lies between two fetches, and keys older than
     `keys_max_age_s` are fetched again.
+
+    No log-in fails before `wrong_password_floor_s`: Clerk answers sooner where there is no password to
+    compare, and would so say whose addresses it knows.
     """
 
     secret_key: str = field(repr=False)
@@ -50,6 +53,7 @@ class ClerkConfig:
     call_deadline_s: float = 12.0
     retry_budget_s: float = 2.0
     max_answer_bytes: int = 2 * _MIB
+    wrong_password_floor_s: float = 0.8
     keys_deadline_s: float = 5.0
     keys_floor_s: float = 30.0
     keys_max_age_s: float = 3600.0

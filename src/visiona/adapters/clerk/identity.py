@@ -1,5 +1,6 @@
 """Clerk as `visiona.ports.identity.HostedIdentity`."""
 
+import asyncio
 import hashlib
 import hmac
 import re
@@ -53,6 +54,7 @@ class ClerkIdentity:
 
     def __init__(self, config: ClerkConfig, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._secret = config.secret_key.encode()
+        self._wrong_password_floor_s = config.wrong_password_floor_s
         self._calls = ClerkCalls(config)
         self._pages = ClerkPages(config)
         given = config.public_key()
@@ -95,15 +97,14 @@ class ClerkIdentity:
         raise AddressTaken
 
     async def check_password(self, email: str, password: str) -> Profile:
-        user = await self._find({"email_address": email}, lambda user: user.holds(email) is not None)
-        fits = await self._password_fits(user.id if user else _NOBODY, password)
-        if user is None or not fits:
-            raise WrongCredentials
-        if user.barred:
-            raise AccountBarred
-        if user.two_factor_enabled:
-            raise HostedSignInNeeded
-        return user.profile()
+        """Who fails, fails alike: by the same calls, and not before the same time."""
+        loop = asyncio.get_running_loop()
+        earliest = loop.time() + self._wrong_password_floor_s
+        try:
+            return await self._checked(email, password)
+        except WrongCredentials:
+            await asyncio.sleep(max(0.0, earliest - loop.time()))
+            raise
 
     async def profile(self, subject: str) -> Profile | None:
         if not usable_subject(subject):
@@ -186,6 +187,17 @@ class ClerkIdentity:
         if token:
             return await self._tokens.read_handshake(token, now)
         raise InvalidToken("no_handshake")
+
+    async def _checked(self, email: str, password: str) -> Profile:
+        user = await self._find({"email_address": email}, lambda user: user.holds(email) is not None)
+        fits = await self._password_fits(user.id if user else _NOBODY, password)
+        if user is None or not fits:
+            raise WrongCredentials
+        if user.barred:
+            raise AccountBarred
+        if user.two_factor_enabled:
+            raise HostedSignInNeeded
+        return user.profile()
 
     async def _create(self, email: str, password: str, external_id: str | None) -> Profile | set[str]:
         """The new account, or the parameters whose values somebody has already."""
