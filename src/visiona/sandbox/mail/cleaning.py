@@ -1,5 +1,6 @@
 """HTML of mails, reduced to what is safe to show. The page's policy holds the same a second time."""
 
+import re
 from html import escape
 from html.parser import HTMLParser
 from typing import Final
@@ -32,6 +33,8 @@ _KEPT_ATTRIBUTES: Final = frozenset(
 )
 _SETTINGS: Final = frozenset({"viewport", "color-scheme", "supported-color-schemes"})
 _IMAGES: Final = tuple(f"data:image/{kind};base64," for kind in ("png", "jpeg", "gif", "webp"))
+# What could load something, however it is written: a backslash can spell any of it.
+_LOADING_STYLE: Final = re.compile(r"url\(|@import|image-set|image\(|\\", re.IGNORECASE)
 _LINKS: Final = ("https://", "http://", "mailto:")
 
 
@@ -60,9 +63,10 @@ class _Cleaner(HTMLParser):
         given = {name: value or "" for name, value in attrs}
         if tag not in _KEPT_TAGS or (tag == "meta" and given.get("name") not in _SETTINGS):
             return
-        kept = {name: value for name, value in given.items() if name in _KEPT_ATTRIBUTES} | _special(
-            tag, given
-        )
+        kept = {name: value for name, value in given.items() if name in _KEPT_ATTRIBUTES}
+        if _LOADING_STYLE.search(kept.get("style", "")):
+            del kept["style"]
+        kept |= _special(tag, given)
         written = "".join(f' {name}="{escape(value)}"' for name, value in kept.items())
         self.parts.append(f"<{tag}{written}>")
         self._in_style = tag == "style"
@@ -81,8 +85,12 @@ class _Cleaner(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if not self._dropping:
-            # In a style sheet `>` is a combinator, and a `<` would be no mail that we write.
-            self.parts.append(data.replace("<", "") if self._in_style else escape(data, quote=False))
+            self.parts.append(_style(data) if self._in_style else escape(data, quote=False))
+
+
+def _style(text: str) -> str:
+    """In a style sheet `>` is a combinator and stays as it is; `<` has no place there."""
+    return "" if _LOADING_STYLE.search(text) else text.replace("<", "")
 
 
 def _special(tag: str, given: dict[str, str]) -> dict[str, str]:
