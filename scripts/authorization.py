@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 
 from visiona.entrypoints.api.access import ACCESS, Access, Identity
-from visiona.keys.model import Scope
+from visiona.keys.model import DEFAULT_DAYS, KEPT_AFTER_END, KEYS_MAX, MAX_DAYS, Scope
 
 TARGET = Path(__file__).parents[1] / "docs" / "authorization.md"
 
@@ -36,6 +36,22 @@ to be fresh, which means that its person has shown recently who they are. What a
 sends along with the browser's cookie, or as a log-in, is refused with `origin_mismatch`.
 """
 
+KEYS = f"""\
+## API keys
+
+A program of a person's shows an API key instead of a session: `Authorization: Bearer vsk_...`, or
+`VISIONA_TOKEN` for the commands. The person makes it with `POST /api/keys` or `visiona keys create`, says
+what it is for and for how long ({DEFAULT_DAYS} days unless they say otherwise, {MAX_DAYS} at most), and
+sees it this once: the database has only its SHA-256. `visiona keys list` shows when each was last used;
+one that was revoked or has expired opens nothing from that moment, and stays in the list for
+{KEPT_AFTER_END.days} days. Nobody has more than {KEYS_MAX} that live.
+
+A key makes no keys, changes no account, ends no session and pays for nothing, whatever its scopes.
+It reads `vsk_`, 22 letters and digits by which it is known in the list, an underscore, 43 that are the
+secret of 256 random bits, an underscore, and a checksum of 6, so that scanners of secrets find it:
+`vsk_[0-9A-Za-z]{{22}}_[0-9A-Za-z]{{43}}_[0-9A-Za-z]{{6}}`.
+"""
+
 WHO = {
     Identity.PUBLIC: "anybody",
     Identity.SIGNED: "signature",
@@ -47,7 +63,7 @@ WHO = {
 
 
 def document() -> str:
-    parts = [INTRODUCTION, "## What each scope opens\n", _scopes()]
+    parts = [INTRODUCTION, KEYS, "## What each scope opens\n", _scopes()]
     rows = {"API": [], "Pages and files": []}
     for name, access in ACCESS.items():
         api = name.partition(" ")[2].startswith(("/api/", "/.well-known/", "/healthz", "/readyz"))

@@ -14,9 +14,11 @@ from tests.conftest import SECRET_KEY
 from tests.factories.people import MakeUser, Person, insert_rows
 
 from visiona.bootstrap import App, build
+from visiona.core.errors import Forbidden
 from visiona.db.pool import Connection
 from visiona.entrypoints.api import access
 from visiona.entrypoints.api.access import ACCESS, Access, Identity
+from visiona.entrypoints.api.security import Caller, check_access
 from visiona.entrypoints.asgi import create_asgi
 from visiona.entrypoints.web.rendering import StaticTree
 from visiona.keys.model import Scope, new_token
@@ -241,6 +243,54 @@ async def test_a_route_without_a_row_is_refused(app: App) -> None:
         answer = await client.get("/api/forgotten")
     assert answer.status_code >= 400
     assert "secrets" not in answer.text
+
+
+def test_one_handler_does_not_answer_by_two_rules() -> None:
+    @get(["/login", "/studio"])
+    async def both() -> str:
+        return "which one?"
+
+    with pytest.raises(ValueError, match="another rule"):
+        access.attach(Litestar([both], openapi_config=None))
+
+
+@pytest.mark.parametrize(
+    ("row", "caller", "code"),
+    [
+        (Access(Identity.PERSON, role="admin"), {}, "not_permitted"),
+        (Access(Identity.PERSON, role="admin"), {"role": "admin"}, None),
+        (Access(Identity.PERSON, role="admin"), {"role": "admin", "suspended": True}, "account_suspended"),
+        (Access(Identity.PERSON, role="admin"), {"session": None}, "session_required"),
+        (Access(Identity.PERSON, role="admin", fresh=True), {"fresh": True}, "not_permitted"),
+        (Access(Identity.PERSON, role="admin", fresh=True), {"role": "admin"}, "confirmation_required"),
+        (Access(Identity.PAGE, role="admin"), {}, "not_permitted"),
+        (Access(Identity.PERSON, fresh=True), {}, "confirmation_required"),
+        (Access(Identity.PERSON, fresh=True), {"fresh": True}, None),
+        (Access(Identity.PERSON, suspended=True), {"suspended": True}, None),
+        (Access(Identity.PERSON), {"suspended": True}, "account_suspended"),
+        (Access(Identity.USER, scope=Scope.PHOTOS_READ), {}, None),
+        (Access(Identity.USER, scope=Scope.PHOTOS_READ), {"session": None}, "insufficient_scope"),
+        (
+            Access(Identity.USER, scope=Scope.PHOTOS_READ),
+            {"session": None, "scopes": frozenset(Scope) - {Scope.PHOTOS_READ}},
+            "insufficient_scope",
+        ),
+        (
+            Access(Identity.USER, scope=Scope.PHOTOS_READ),
+            {"session": None, "scopes": frozenset({Scope.PHOTOS_READ})},
+            None,
+        ),
+    ],
+)
+def test_what_a_row_asks_of_whom(row: Access, caller: dict[str, Any], code: str | None) -> None:
+    # Of the session, only whether there is one counts here.
+    known = Caller(**{"user_id": 1, "subject": "user_1", "session": object(), **caller})
+    if code is None:
+        check_access(known, row)
+        return
+    with pytest.raises(Forbidden) as caught:
+        check_access(known, row)
+    assert caught.value.code == code
 
 
 @pytest.mark.parametrize(
