@@ -60,6 +60,11 @@ class People:
         owner = next((email["user_id"] for email in found if _is_claimed(email)), None)
         return None if owner is None else self._store.find("user", owner)
 
+    def owners(self, address: str) -> list[str]:
+        """The ids of all who have an address, be it only unverified."""
+        found = self._store.where("email_address", "email_address", address.strip().lower())
+        return [email["user_id"] for email in found]
+
     def create(self, fields: Obj, addresses: list[tuple[str, Standing]], strategy: str = "admin") -> Obj:
         """A new user; `fields` are fields of the record. The first address is the primary one.
 

@@ -1,5 +1,6 @@
 """E-mail addresses of users."""
 
+from visiona.sandbox.clerk.errors import ClerkError
 from visiona.sandbox.clerk.params import FLAG, NEEDED, Field, Params
 from visiona.sandbox.clerk.people import is_verified
 from visiona.sandbox.clerk.routes import Answer, Context, Route
@@ -27,7 +28,11 @@ def update_email(ctx: Context, params: Params) -> Answer:
     people = ctx.sandbox.people
     email = people.email(ctx.id)
     if params.get("verified") is True and not is_verified(email):
-        email = people.claim_email(email, "admin")
+        try:
+            email = people.claim_email(email, "admin")
+        except ClerkError as error:  # this call documents a conflict where others refuse the parameter
+            error.status = 409
+            raise
     if params.get("verified") is False and is_verified(email):
         email = people.unclaim_email(email)
     if params.get("primary"):
