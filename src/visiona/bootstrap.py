@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
@@ -66,6 +67,9 @@ from visiona.db.roles import (
     password_in,
     url_for_role,
 )
+from visiona.factors import jobs as factor_jobs
+from visiona.factors.model import FactorSettings
+from visiona.factors.service import FactorService
 from visiona.gallery.service import GalleryService
 from visiona.generations import jobs as generation_jobs
 from visiona.generations.service import GenerationService, Providers
@@ -83,7 +87,7 @@ from visiona.payments.service import PaymentService, PaymentSettings
 from visiona.payments.service import missing_plans as missing_bought_plans
 from visiona.photos.service import PhotoService
 from visiona.ports.errors import ProviderError
-from visiona.settings import REPLICATE_WEBHOOK_PATH, Settings, SettingsError
+from visiona.settings import LOOPBACK_HOSTS, REPLICATE_WEBHOOK_PATH, Settings, SettingsError
 
 logger = logging.getLogger(__name__)
 
@@ -109,6 +113,7 @@ class App:
     generations: GenerationService
     gallery: GalleryService
     keys: KeyService
+    factors: FactorService
     inbox: InboxService
     read_replicate_webhook: WebhookReader
     read_stripe_webhook: WebhookReader
@@ -149,6 +154,7 @@ class App:
         return [
             *account_jobs.jobs(self.accounts),
             *key_jobs.jobs(self.keys),
+            *factor_jobs.jobs(self.factors),
             *billing_jobs.jobs(self.billing),
             *payment_jobs.jobs(self.payments),
             *object_jobs.jobs(self.objects),
@@ -204,6 +210,7 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
         generations=generations,
         gallery=GalleryService(database, objects),
         keys=KeyService(database, clock),
+        factors=FactorService(database, clock, _factor_settings(settings, secret)),
         inbox=InboxService(database, _handlers(clones, generations, payments)),
         read_replicate_webhook=_replicate_reader(replicate, clock),
         read_stripe_webhook=_stripe_reader(settings, clock),
@@ -316,6 +323,22 @@ def _account_settings(settings: Settings, secret: bytes) -> AccountSettings:
         signing_keys=(derived_signing_key(_derived(secret, "tokens")),),
         issuer=settings.origin,
         throttle_secret=_derived(secret, "throttle"),
+    )
+
+
+def _factor_settings(settings: Settings, secret: bytes) -> FactorSettings:
+    """Passkeys are for a domain. On this machine alone it is `localhost`, since an address is none."""
+    parts = urlsplit(settings.origin)
+    domain, origins = parts.hostname or "", [settings.origin]
+    if domain in LOOPBACK_HOSTS:
+        domain = "localhost"
+        origins.append(urlunsplit(parts._replace(netloc=f"localhost:{parts.port}" if parts.port else domain)))
+    return FactorSettings(
+        encryption_key=_derived(secret, "factors"),
+        code_key=_derived(secret, "factor-codes"),
+        rp_id=domain,
+        rp_name="Visiona",
+        origins=tuple(dict.fromkeys(origins)),
     )
 
 

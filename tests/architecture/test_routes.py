@@ -79,7 +79,10 @@ PARAMETERS = {
     "image_id": "generation",
     "invoice_id": "invoice",
     "key_id": "api_key",
+    "passkey_id": "passkey",
 }
+# What routes with an id in their path take beside it.
+BODIES = {"PATCH /api/account/passkeys/{passkey_id}": {"name": "mine"}}
 # These answer without looking at a row; who may call them is checked all the same.
 NO_CALLERS_ROWS = {"version", "file_path", "key", "path"}
 STATIC_VERSION = StaticTree().version
@@ -220,6 +223,7 @@ def test_the_api_is_for_people_unless_it_says_otherwise(routes: list[Route]) -> 
         "GET /api/auth/signup",
         "POST /api/auth/login",
         "GET /api/auth/login",
+        "POST /api/auth/passkey/options",
         "GET /api/payment/plans",
         "POST /api/payment/webhook",
         "POST /api/webhooks/replicate",
@@ -505,7 +509,9 @@ async def test_anothers_row_is_no_row(
             if asking.refusal(route.access):
                 continue
             theirs, nobodys = [
-                await client.request(route.method, route.url(value), headers=asking.headers)
+                await client.request(
+                    route.method, route.url(value), headers=asking.headers, json=BODIES.get(str(route))
+                )
                 for value in (*_ids(route, bob), NOBODYS_ID)
             ]
             assert _is_problem(theirs, 404), f"{asking.name}: {route}: {theirs.status_code} {theirs.text}"

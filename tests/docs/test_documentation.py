@@ -207,12 +207,12 @@ def test_commands_of_make_exist(document: Path) -> None:
 @each_document
 def test_addresses_exist(document: Path) -> None:
     """Those that a line calls "next" are promised, not there."""
-    handlers = [call for _, call, name in calls() if name in {"get", "post", "delete"} and call.args]
+    handlers = [call for _, call, name in calls() if name in {"get", "post", "patch", "delete"} and call.args]
     addresses = [call.args[0].value for call in handlers if isinstance(call.args[0], ast.Constant)]
     addresses += [settings.REPLICATE_WEBHOOK_PATH, settings.STRIPE_WEBHOOK_PATH]
     routes = {re.sub(r"\{.*?\}", "{}", address) for address in addresses}
     lines = [line for line in text_of(document).splitlines() if not re.search(r"\bnext\b", line)]
-    named = {path for line in lines for path in re.findall(r"(/api/[a-z/{}]*[a-z}])(?![\w.])", line)}
+    named = {path for line in lines for path in re.findall(r"(/api/[a-z/{}-]*[a-z}])(?![\w.])", line)}
     assert {path for path in named if re.sub(r"\{.*?\}", "{}", path) not in routes} == set()
 
 

@@ -45,7 +45,8 @@ recovery_code as (
   insert into recovery_codes (user_id, code_hash) values (%(user)s, sha256(%(user)s::text::bytea))),
 passkey as (
   insert into passkeys (user_id, credential_id, public_key, name, aaguid)
-  values (%(user)s, sha256(%(user)s::text::bytea), 'key', 'phone', gen_random_uuid())),
+  values (%(user)s, sha256(%(user)s::text::bytea), 'key', 'phone', gen_random_uuid())
+  returning id),
 passkey_challenge as (
   insert into passkey_challenges (user_id, challenge_hash, expires_at)
   values (%(user)s, sha256(%(user)s::text::bytea), now())),
@@ -119,8 +120,8 @@ generation as (
   returning id)
 select photo.id as photo, spare_photo.id as spare_photo, model.id as model,
   spare_model.id as spare_model, run.id as run, generation.id as generation, invoice.id as invoice,
-  api_key.id as api_key
-from photo, spare_photo, model, spare_model, run, generation, invoice, api_key
+  api_key.id as api_key, passkey.id as passkey
+from passkey, photo, spare_photo, model, spare_model, run, generation, invoice, api_key
 """
 
 

@@ -82,3 +82,16 @@ def audited(owner: Connection) -> Audited:
         return [action for (action,) in await cursor.fetchall() if action != "account.created"]
 
     return audited
+
+
+@pytest.fixture
+def mailed(owner: Connection) -> Audited:
+    """The mails that a person gets, in order."""
+
+    async def mailed(actor: UserActor) -> list[str]:
+        cursor = await owner.execute(
+            "select kind from mails where user_id = %s order by created_at", [actor.user_id]
+        )
+        return [kind for (kind,) in await cursor.fetchall()]
+
+    return mailed

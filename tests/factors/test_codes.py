@@ -152,6 +152,28 @@ async def test_a_recovery_code_is_taken_once(
     assert await audited(ana) == ["factor.totp_enabled", *["factor.recovery_code_used"] * 2]
 
 
+async def test_changes_are_told_by_mail(
+    factors: FactorService, ana: UserActor, set_up: SetUp, owner: Connection, mailed: Audited
+) -> None:
+    _, codes = await set_up(ana)
+    for code in (codes[0], codes[1]):
+        await factors.check_code(ana, code)
+    await refused(factors, ana, codes[0])
+    await factors.disable_totp(ana)
+    await factors.disable_totp(ana)
+    assert await mailed(ana) == [
+        "second_factor_on",
+        "recovery_codes_used",
+        "recovery_codes_used",
+        "second_factor_off",
+    ]
+    cursor = await owner.execute(
+        "select details from mails where user_id = %s and kind = 'recovery_codes_used' order by created_at",
+        [ana.user_id],
+    )
+    assert await cursor.fetchall() == [({"left": 9},), ({"left": 8},)]
+
+
 async def test_renewed_recovery_codes_replace_those_before(
     factors: FactorService, ana: UserActor, set_up: SetUp, audited: Audited
 ) -> None:

@@ -181,7 +181,7 @@ def test_challenges_are_never_alike() -> None:
 def test_a_counter_that_goes_back_tells_of_a_copy(
     stored: int, reported: int, synced: bool, back: bool
 ) -> None:
-    counter = SignCounter(passkey_id=None, count=stored, synced=synced)  # type: ignore[arg-type] # not looked at
+    counter = SignCounter(passkey_id=1, count=stored, synced=synced)
     assert counter.went_back(reported) is back
 
 

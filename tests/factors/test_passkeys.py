@@ -55,7 +55,12 @@ async def not_added(factors: FactorService, actor: UserActor, credential: dict[s
 
 
 async def test_a_passkey_is_made_and_logs_its_owner_in(
-    factors: FactorService, ana: UserActor, phone: Authenticator, passkey: Passkey, audited: Audited
+    factors: FactorService,
+    ana: UserActor,
+    phone: Authenticator,
+    passkey: Passkey,
+    audited: Audited,
+    mailed: Audited,
 ) -> None:
     assert passkey.last_used_at is None
     assert await factors.authenticate(phone.get(await factors.authentication_options())) == ana
@@ -63,6 +68,7 @@ async def test_a_passkey_is_made_and_logs_its_owner_in(
     assert (known.id, known.name, known.synced) == (passkey.id, "Phone", False)
     assert known.last_used_at is not None
     assert await audited(ana) == ["passkey.added"]
+    assert await mailed(ana) == ["passkey_added"]
 
 
 async def test_a_synced_passkey_is_told_apart(

@@ -13,6 +13,7 @@ from visiona.bootstrap import App
 from visiona.entrypoints.api import (
     auth,
     events,
+    factors,
     gallery,
     generate,
     health,
@@ -31,7 +32,7 @@ from visiona.entrypoints.web.pages import create_pages
 from visiona.entrypoints.web.responses import on_unrouted
 
 JSON_BODY_LIMIT = 64 * 1024
-API_ROOMS = (auth, photos, models, generate, gallery, payment, keys, events, health, media)
+API_ROOMS = (auth, photos, models, generate, gallery, payment, keys, factors, events, health, media)
 
 
 def create_asgi(app: App) -> Litestar:

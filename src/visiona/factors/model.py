@@ -87,7 +87,7 @@ class TotpSetup:
 class Passkey:
     """`synced` ones live on several devices of their owner, by the authenticator's own account."""
 
-    id: uuid.UUID
+    id: int
     name: str
     synced: bool
     created_at: datetime
@@ -304,7 +304,7 @@ class StoredPasskey:
 class SignCounter:
     """How far a stored passkey has counted."""
 
-    passkey_id: uuid.UUID
+    passkey_id: int
     count: int
     synced: bool
 
@@ -351,16 +351,15 @@ def passkey_name(text: str) -> str:
     """Raises `Invalid` for a name that says nothing or too much."""
     name = " ".join(text.split())
     if not name:
-        raise _invalid_name("required", "Give the passkey a name.")
+        raise _invalid(FieldError("name", "required", "Give the passkey a name."))
     if len(name) > PASSKEY_NAME_MAX_LENGTH:
-        raise _invalid_name("too_long", f"Use at most {PASSKEY_NAME_MAX_LENGTH} characters.")
+        raise _invalid(FieldError("name", "too_long", f"Use at most {PASSKEY_NAME_MAX_LENGTH} characters."))
     if not name.isprintable():
-        raise _invalid_name("invalid_characters", "The name is not valid text.")
+        raise _invalid(FieldError("name", "invalid_characters", "The name is not valid text."))
     return name
 
 
-def _invalid_name(code: str, message: str) -> Invalid:
-    error = FieldError("name", code=code, message=message)
+def _invalid(error: FieldError) -> Invalid:
     return Invalid("invalid_input", "Check the fields that are marked.", errors=[error])
 
 

@@ -7,7 +7,6 @@ passkey only the public half is here.
 """
 
 import logging
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,6 +57,8 @@ from visiona.factors.model import (
     verify_assertion,
     verify_registration,
 )
+from visiona.mail import service as mail
+from visiona.mail.model import Kind
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +112,7 @@ class FactorService:
             await store.confirm_totp(connection, actor.user_id, step)
             codes = await self._new_recovery_codes(connection, actor)
             await audit.record(connection, actor.user_id, Action.TOTP_ENABLED)
+            await mail.post(connection, actor.user_id, Kind.SECOND_FACTOR_ON)
         return codes
 
     async def disable_totp(self, actor: UserActor) -> None:
@@ -118,6 +120,7 @@ class FactorService:
         async with self._database.transaction(actor) as connection:
             if await store.delete_totp(connection, actor.user_id):
                 await audit.record(connection, actor.user_id, Action.TOTP_DISABLED)
+                await mail.post(connection, actor.user_id, Kind.SECOND_FACTOR_OFF)
 
     async def renew_recovery_codes(self, actor: UserActor) -> tuple[str, ...]:
         """New ones; those before are worthless. Raises `Conflict` (`two_factor_off`)."""
@@ -162,6 +165,7 @@ class FactorService:
                 return None
             left = await store.recovery_codes_left(connection, actor.user_id)
             await audit.record(connection, actor.user_id, Action.RECOVERY_CODE_USED, {"left": left})
+            await mail.post(connection, actor.user_id, Kind.RECOVERY_CODES_USED, details={"left": left})
             return Used.RECOVERY
         totp = await store.totp(connection, actor.user_id)
         step = None if totp is None else self._step(actor, totp, code)
@@ -235,6 +239,7 @@ class FactorService:
             if passkey is None:
                 raise Conflict("passkey_known", "This passkey has been added before.")
             await _record(connection, actor, Action.PASSKEY_ADDED, passkey.id)
+            await mail.post(connection, actor.user_id, Kind.PASSKEY_ADDED)
         return passkey
 
     async def authentication_options(self, actor: UserActor | None = None) -> dict[str, Any]:
@@ -304,7 +309,7 @@ class FactorService:
         )
         return True
 
-    async def rename_passkey(self, actor: UserActor, passkey_id: uuid.UUID, name: str) -> Passkey:
+    async def rename_passkey(self, actor: UserActor, passkey_id: int, name: str) -> Passkey:
         """Raises `Invalid` or `NotFound` (`passkey_not_found`)."""
         name = passkey_name(name)
         async with self._database.transaction(actor) as connection:
@@ -313,7 +318,7 @@ class FactorService:
             raise _passkey_not_found()
         return passkey
 
-    async def remove_passkey(self, actor: UserActor, passkey_id: uuid.UUID) -> None:
+    async def remove_passkey(self, actor: UserActor, passkey_id: int) -> None:
         """Raises `NotFound` (`passkey_not_found`)."""
         async with self._database.transaction(actor) as connection:
             if not await store.delete_passkey(connection, actor.user_id, passkey_id):
@@ -326,8 +331,8 @@ class FactorService:
             await store.purge_challenges(connection)
 
 
-async def _record(connection: Connection, actor: UserActor, action: Action, passkey_id: uuid.UUID) -> None:
-    await audit.record(connection, actor.user_id, action, {"passkey_id": str(passkey_id)})
+async def _record(connection: Connection, actor: UserActor, action: Action, passkey_id: int) -> None:
+    await audit.record(connection, actor.user_id, action, {"passkey_id": passkey_id})
 
 
 def _authentication(actor: UserActor | None) -> tuple[Purpose, int | None]:

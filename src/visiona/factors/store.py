@@ -1,6 +1,5 @@
 """SQL of factors. One person's passkey is found before they are known by a function of its own."""
 
-import uuid
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -163,18 +162,14 @@ async def locked_counter(connection: Connection, user_id: int, credential_id: by
     return None if row is None else SignCounter(*row)
 
 
-async def note_use(
-    connection: Connection, passkey_id: uuid.UUID, sign_count: int, *, backed_up: bool
-) -> None:
+async def note_use(connection: Connection, passkey_id: int, sign_count: int, *, backed_up: bool) -> None:
     await connection.execute(
         "update passkeys set sign_count = %s, backed_up = %s, last_used_at = now() where id = %s",
         [sign_count, backed_up, passkey_id],
     )
 
 
-async def rename_passkey(
-    connection: Connection, user_id: int, passkey_id: uuid.UUID, name: str
-) -> Passkey | None:
+async def rename_passkey(connection: Connection, user_id: int, passkey_id: int, name: str) -> Passkey | None:
     async with connection.cursor(row_factory=class_row(Passkey)) as cursor:
         await cursor.execute(
             """update passkeys set name = %s where user_id = %s and id = %s
@@ -184,7 +179,7 @@ async def rename_passkey(
         return await cursor.fetchone()
 
 
-async def delete_passkey(connection: Connection, user_id: int, passkey_id: uuid.UUID) -> bool:
+async def delete_passkey(connection: Connection, user_id: int, passkey_id: int) -> bool:
     cursor = await connection.execute(
         "delete from passkeys where user_id = %s and id = %s", [user_id, passkey_id]
     )

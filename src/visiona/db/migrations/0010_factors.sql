@@ -21,7 +21,7 @@ create table recovery_codes (
 );
 
 create table passkeys (
-  id uuid primary key default gen_random_uuid(),
+  id bigint generated always as identity primary key,
   user_id bigint not null references users on delete cascade,
   -- The authenticator's name for it: at least 100 random bits (WebAuthn, section 4).
   credential_id bytea not null unique check (length(credential_id) between 16 and 1023),

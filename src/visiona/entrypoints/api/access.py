@@ -60,6 +60,7 @@ class Access:
 _PUBLIC: Final = Access(Identity.PUBLIC)
 _SIGNED: Final = Access(Identity.SIGNED)
 _PERSON: Final = Access(Identity.PERSON)
+_FRESH: Final = Access(Identity.PERSON, fresh=True)
 _PAGE: Final = Access(Identity.PAGE)
 _VISITOR: Final = Access(Identity.VISITOR)
 
@@ -81,8 +82,19 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "GET /.well-known/jwks.json": _PUBLIC,
         # API keys, which no key can make
         "GET /api/keys": _PERSON,
-        "POST /api/keys": Access(Identity.PERSON, fresh=True),
+        "POST /api/keys": _FRESH,
         "DELETE /api/keys/{key_id}": _PERSON,
+        "POST /api/auth/passkey/options": _PUBLIC,
+        # Second factors and passkeys
+        "GET /api/account/factors": _PERSON,
+        "POST /api/account/totp": _FRESH,
+        "POST /api/account/totp/confirm": _FRESH,
+        "DELETE /api/account/totp": _FRESH,
+        "POST /api/account/recovery-codes": _FRESH,
+        "POST /api/account/passkeys/options": _FRESH,
+        "POST /api/account/passkeys": _FRESH,
+        "PATCH /api/account/passkeys/{passkey_id}": _FRESH,
+        "DELETE /api/account/passkeys/{passkey_id}": _FRESH,
         # Photos
         "POST /api/photos/upload": _user(Scope.PHOTOS_WRITE),
         "GET /api/photos": _user(Scope.PHOTOS_READ),
