@@ -18,6 +18,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "visiona"
 ROOMS = {
     "accounts",
+    "administration",
     "audit",
     "billing",
     "clones",

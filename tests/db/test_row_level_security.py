@@ -150,6 +150,10 @@ TABLES = {
     "public.departed_subjects": Table(
         app="- - - -", worker="system system - -", owner=None, update="departed_at",
         insert="(subject_hash) values (decode(repeat('00', 32), 'hex'))"),
+    "public.support_grants": Table(
+        app="own own own own", worker="system - - system", owner="user_id", update="expires_at",
+        insert="(user_id, expires_at) values (%(user)s, now() + interval '1 hour') "
+               "on conflict (user_id) do update set expires_at = excluded.expires_at"),
     "visiona.identity_keys": Table(
         app="- - - -", worker="- - - -", owner=None, update="replaced_at",
         insert="values ('x', decode(repeat('00', 64), 'hex'), decode(repeat('00', 64), 'hex'))"),

@@ -38,6 +38,8 @@ with link as (
 session as (
   insert into sessions (id, user_id, secret_hash, expires_at)
   values (gen_random_uuid(), %(user)s, sha256(%(user)s::text::bytea), now() + interval '1 day')),
+support_grant as (
+  insert into support_grants (user_id, expires_at) values (%(user)s, now() - interval '1 hour')),
 totp as (
   insert into totp_secrets (user_id, secret, confirmed_at)
   values (%(user)s, decode(repeat('ab', 60), 'hex'), now())),

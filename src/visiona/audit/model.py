@@ -1,6 +1,10 @@
 """The actions that are recorded. Names are for ever: exports and reports refer to them."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 
 class Action(StrEnum):
@@ -31,3 +35,24 @@ class Action(StrEnum):
     PASSKEY_REFUSED = "passkey.refused"
     KEY_CREATED = "key.created"
     KEY_REVOKED = "key.revoked"
+    SUPPORT_ALLOWED = "support.allowed"
+    SUPPORT_ENDED = "support.ended"
+    # What administrators do. Those that the database writes itself are named there too (migration 0012).
+    ADMIN_PROMOTED = "admin.promoted"
+    ADMIN_DEMOTED = "admin.demoted"
+    ADMIN_VIEWED = "admin.viewed"
+    ADMIN_CONTENT_VIEWED = "admin.content_viewed"
+    ADMIN_PLAN_SET = "admin.plan_set"
+    ADMIN_SUSPENDED = "admin.suspended"
+    ADMIN_UNSUSPENDED = "admin.unsuspended"
+    ADMIN_SESSIONS_ENDED = "admin.sessions_ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of somebody's log. `action` may be one of a later release."""
+
+    id: int
+    action: str
+    details: Mapping[str, Any] | None
+    created_at: datetime

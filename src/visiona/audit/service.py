@@ -1,10 +1,10 @@
-"""Recording what happened, in the transaction in which it happened."""
+"""Recording what happened, in the transaction in which it happened, and reading it again."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from visiona.audit import store
-from visiona.audit.model import Action
+from visiona.audit.model import Action, Entry
 from visiona.db.pool import Connection
 
 
@@ -17,3 +17,8 @@ async def record(
     the account.
     """
     await store.append(connection, user_id, action, details)
+
+
+async def entries(connection: Connection, user_id: int, limit: int, before: int | None = None) -> list[Entry]:
+    """On the transaction of that user: their log, newest first, older than the entry `before`."""
+    return await store.entries(connection, user_id, limit, before)

@@ -148,15 +148,23 @@ class BillingService:
 
     async def set_plan(self, user_id: int, plan: str) -> None:
         """An operator's gift: what this person has without paying. Raises `Invalid` (`unknown_plan`)."""
+        async with self._database.transaction(SystemActor("operator")) as connection:
+            await self.give_plan(connection, user_id, plan)
+
+    async def give_plan(self, connection: Connection, user_id: int, plan: str) -> None:
+        """The same on the worker's own transaction."""
+        self.check_plan(plan)
+        await store.set_base_plan(connection, user_id, plan)
+        start = calendar_period(self._clock.now()).start
+        await store.refresh_calendar(connection, start, user_id)
+        await audit.record(connection, user_id, Action.PLAN_CHANGED, {"plan": plan})
+        await notify(connection, user_id, "plan", 0)
+
+    def check_plan(self, plan: str) -> None:
+        """Raises `Invalid` (`unknown_plan`) for the name of none."""
         if plan not in self.catalogue.plans:
             known = ", ".join(self.catalogue.plans)
             raise Invalid("unknown_plan", f"There is no plan {plan!r}; choose one of {known}.")
-        async with self._database.transaction(SystemActor("operator")) as connection:
-            await store.set_base_plan(connection, user_id, plan)
-            start = calendar_period(self._clock.now()).start
-            await store.refresh_calendar(connection, start, user_id)
-            await audit.record(connection, user_id, Action.PLAN_CHANGED, {"plan": plan})
-            await notify(connection, user_id, "plan", 0)
 
 
 async def missing_plans(connection: Connection, catalogue: Catalogue) -> list[str]:

@@ -143,6 +143,8 @@ begin
         where not starts_with(key, 'u' || own || '/'));
     when 'clones.delete_version' then
       return exists (select from models m where m.user_id = own and m.version = args ->> 'version');
+    when 'administration.set_plan' then
+      return visiona.is_admin();
     when 'mail.send' then
       return true;
     else
