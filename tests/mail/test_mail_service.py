@@ -415,6 +415,25 @@ async def test_the_application_cannot_look_at_mails(
             await connection.execute(statement)
 
 
+async def test_what_was_told_once_is_the_workers_to_say(
+    database: Database, worker_database: Database, owner: Connection, make_user: MakeUser
+) -> None:
+    """Somebody who could write it could keep news from being told."""
+    actor = await make_user()
+    news = (Kind.SUBSCRIPTION_ENDED, "subscription_ended:sub_1", {})
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        async with database.transaction(actor) as connection:
+            await mails.post_once(connection, actor.user_id, *news)
+    async with worker_database.transaction(SystemActor("test")) as connection:
+        first = await mails.post_once(connection, actor.user_id, *news)
+        assert await mails.post_once(connection, actor.user_id, *news) is None
+    assert first is not None
+    assert await queued(owner, first) == 1
+    other = await make_user()
+    async with worker_database.transaction(SystemActor("test")) as connection:
+        assert await mails.post_once(connection, other.user_id, *news) is not None
+
+
 async def test_details_are_short(database: Database, make_user: MakeUser) -> None:
     actor = await make_user()
     with pytest.raises(psycopg.errors.CheckViolation):

@@ -49,6 +49,20 @@ async def post(
     return mail_id
 
 
+async def post_once(
+    connection: Connection, user_id: int, kind: Kind, once: str, details: Mapping[str, Any]
+) -> uuid.UUID | None:
+    """On a transaction of the worker's system: as `post`, for what is noticed again and again. None where
+    the person was told of `once` within the time that mails are kept.
+    """
+    model.compose(kind, details, None, "an origin")
+    mail_id = uuid.uuid4()
+    if not await store.insert_once(connection, mail_id, user_id, kind, once, details):
+        return None
+    await enqueue(connection, SEND_TASK, mail_id=str(mail_id))
+    return mail_id
+
+
 class MailService:
     """On the worker's database."""
 

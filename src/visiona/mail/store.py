@@ -27,6 +27,18 @@ async def insert(
     )
 
 
+async def insert_once(
+    connection: Connection, mail_id: UUID, user_id: int, kind: Kind, once: str, details: Mapping[str, Any]
+) -> bool:
+    """False when there is one already. The worker's alone."""
+    cursor = await connection.execute(
+        """insert into mails (id, user_id, kind, once, details) values (%s, %s, %s, %s, %s)
+           on conflict (user_id, once) do nothing""",
+        [mail_id, user_id, kind.value, once, Jsonb(dict(details))],
+    )
+    return cursor.rowcount == 1
+
+
 async def take(connection: Connection, mail_id: UUID, now: datetime) -> Mail | None:
     """Take the mail up, so that nobody else does meanwhile; None where it is not to be sent now."""
     row = await (

@@ -30,8 +30,10 @@ from visiona.billing.model import (
     months_of,
     part_of_month,
 )
+from visiona.core.clock import rfc3339
 from visiona.core.errors import Conflict, Invalid, NotFound, TooMany, Unavailable
-from visiona.core.money import own_units
+from visiona.core.money import format_money, own_units
+from visiona.mail.model import Kind
 from visiona.ports.payments import (
     ChargeReport,
     CustomerReport,
@@ -427,6 +429,83 @@ def look_again_at(subscriptions: Sequence[Subscription], intent: Intent | None, 
         if subscription.status is SubscriptionStatus.PAST_DUE:
             times.append(now + _LOOK_AGAIN_UNSETTLED)
     return min(times)
+
+
+# News for the customer
+
+_TRIAL_NOTICE = timedelta(days=3)
+"""How long before a trial ends its customer is reminded that it does."""
+_STILL_NEWS = timedelta(days=3)
+"""What is older when it is read first is not told: an account may be taken over with its history. Mails are
+remembered for longer, so that nothing is told twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something to tell a customer by mail; `once` names it, however often it is found."""
+
+    kind: Kind
+    once: str
+    details: Mapping[str, str | None]
+
+
+def notices(report: CustomerReport, subscriptions: Iterable[Subscription], now: datetime) -> list[Notice]:
+    """What the account says that its owner should hear of, now."""
+    known = list(subscriptions)
+    return [
+        *(notice for one in known if (notice := _trial_notice(one, now)) is not None),
+        *_failure_notices(report, now),
+        *_ending_notices(known, now),
+    ]
+
+
+def _trial_notice(subscription: Subscription, now: datetime) -> Notice | None:
+    """Whoever has canceled is charged nothing, and needs no reminder."""
+    end = subscription.trial_end
+    if subscription.status is not SubscriptionStatus.TRIALING or end is None:
+        return None
+    if subscription.cancel_at is not None or not now < end <= now + _TRIAL_NOTICE:
+        return None
+    amount = subscription.amount if subscription.next_amount is None else subscription.next_amount
+    details = {"date": rfc3339(end), "amount": format_money(amount, subscription.currency)}
+    return Notice(Kind.TRIAL_ENDS, f"trial_ends:{subscription.id}:{rfc3339(end)}", details)
+
+
+def _failure_notices(report: CustomerReport, now: datetime) -> list[Notice]:
+    """One for each attempt to collect what a subscription costs; not for those that somebody makes on the
+    page where they subscribe, and sees fail there.
+    """
+    found: list[Notice] = []
+    for invoice in report.invoices:
+        if invoice.status is not InvoiceStatus.OPEN or invoice.reason == "subscription_create":
+            continue
+        again = None if invoice.next_attempt_at is None else rfc3339(invoice.next_attempt_at)
+        amount = format_money(own_units(invoice.amount_remaining, invoice.currency), invoice.currency)
+        found += [
+            Notice(
+                Kind.PAYMENT_FAILED,
+                f"payment_failed:{invoice.id}:{charge.id}",
+                {"amount": amount, "next_attempt": again},
+            )
+            for charge in report.charges
+            if charge.payment_id in invoice.payment_ids
+            and charge.status == "failed"
+            and charge.created_at > now - _STILL_NEWS
+        ]
+    return found
+
+
+def _ending_notices(subscriptions: Sequence[Subscription], now: datetime) -> list[Notice]:
+    """Whoever has another subscription goes on as before."""
+    if any(one.live for one in subscriptions):
+        return []
+    return [
+        Notice(Kind.SUBSCRIPTION_ENDED, f"subscription_ended:{one.id}", {})
+        for one in subscriptions
+        if one.status is SubscriptionStatus.CANCELED
+        and one.ended_at is not None
+        and one.ended_at > now - _STILL_NEWS
+    ]
 
 
 # Refusals

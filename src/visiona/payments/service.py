@@ -27,6 +27,7 @@ from visiona.db.actor import SystemActor, UserActor
 from visiona.db.idempotency import IdempotencyKey
 from visiona.db.jobs import RetryLater, enqueue, waiting
 from visiona.db.pool import Connection, Database
+from visiona.mail import service as mails
 from visiona.payments import model, store
 from visiona.payments.model import (
     CheckoutState,
@@ -470,6 +471,8 @@ class PaymentService:
             for missing, plan in await store.end_missing_subscriptions(connection, user_id, known, now):
                 await _record_change(connection, user_id, missing, SubscriptionStatus.CANCELED, plan)
             await _record_payments(connection, user_id, report)
+            for notice in model.notices(report, mirrored, now):
+                await mails.post_once(connection, user_id, notice.kind, notice.once, notice.details)
             windows = model.windows(report, self._catalogue)
             await billing.set_windows(connection, user_id, windows, now)
             intent = await store.open_intent(connection, user_id)

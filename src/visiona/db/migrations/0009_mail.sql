@@ -15,6 +15,8 @@ create table mails (
   -- Days, amounts and counts that the words need.
   details jsonb not null default '{}'
     check (jsonb_typeof(details) = 'object' and length(details::text) <= 2000),
+  -- What must be told once, however often it is noticed: `trial_ends:sub_…`.
+  once text check (length(once) <= 300),
   state text not null default 'waiting' check (state in ('waiting', 'sent', 'refused', 'given_up')),
   attempts integer not null default 0,
   -- Nobody tries it before; null until it was tried once.
@@ -23,6 +25,7 @@ create table mails (
   sent_at timestamptz
 );
 create index mails_user on mails (user_id, created_at);
+create unique index mails_once on mails (user_id, once);
 create index mails_waiting on mails (created_at) where state = 'waiting';
 create index mails_created on mails (created_at);
 
@@ -35,4 +38,4 @@ create policy system_all on mails for all to visiona_worker
   using ((select visiona.is_system())) with check ((select visiona.is_system()));
 
 grant insert (id, user_id, kind, address, reference, details) on mails to visiona_app, visiona_worker;
-grant select, update, delete on mails to visiona_worker;
+grant select, insert (once), update, delete on mails to visiona_worker;
