@@ -22,7 +22,7 @@ async def begin_totp(connection: Connection, user_id: int, sealed: bytes) -> boo
     """False where there is a confirmed one already. One that is being set up is replaced."""
     cursor = await connection.execute(
         """insert into totp_secrets as t (user_id, secret) values (%s, %s)
-           on conflict (user_id) do update set secret = excluded.secret, last_step = 0
+           on conflict (user_id) do update set secret = excluded.secret
            where t.confirmed_at is null""",
         [user_id, sealed],
     )
