@@ -21,8 +21,10 @@ from visiona.ports.errors import OutcomeUnknown, ProviderError, ProviderRejected
 from visiona.ports.identity import AccountBarred
 
 EMAIL = "ada@example.com"
-DEADLINE_S = 0.6
-PATIENCE_S = 3.0
+SHORT_S = 1.0
+PATIENCE_S = 6.0
+"""Long enough that a busy machine does not turn one fault into another; tests of slowness, where the
+deadline is what happens, set a short one."""
 
 Call = Callable[[ClerkIdentity], Awaitable[Any]]
 
@@ -67,7 +69,7 @@ def instance(scripted_server: Any, key: rsa.RSAPrivateKey) -> ClerkInstance:
 
 @pytest.fixture
 async def identity(instance: ClerkInstance) -> AsyncGenerator[ClerkIdentity]:
-    identity = ClerkIdentity(instance.config(call_deadline_s=DEADLINE_S))
+    identity = ClerkIdentity(instance.config())
     yield identity
     await identity.aclose()
 
@@ -174,17 +176,25 @@ FAULTS: dict[str, tuple[Callable[[Any], Any], dict[str, type[ProviderError]]]] =
 }
 
 
+SLOW = {"hang", "body byte by byte"}
+SECOND_STEPS = {"verify a password", "redeem a ticket"}
+THIRD_STEPS = {"look at the new session"}
+# What is spoiled at once must not stand in each other's way.
+ROUNDS = (CALLS.keys() - SECOND_STEPS - THIRD_STEPS, SECOND_STEPS, THIRD_STEPS)
+
+
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_each_call_reports_each_fault_in_bounded_time(
-    fault: str, instance: ClerkInstance, identity: ClerkIdentity
-) -> None:
+async def test_each_call_reports_each_fault_in_bounded_time(fault: str, instance: ClerkInstance) -> None:
+    identity = ClerkIdentity(instance.config(**({"call_deadline_s": SHORT_S} if fault in SLOW else {})))
     behaviour, expected = FAULTS[fault]
     found: dict[str, Any] = {}
-    for name, (call, path, _) in CALLS.items():
-        instance.spoiled = {path: behaviour(instance.server)}
-        found[name] = ports_error(await failure_of(call, identity))
+    for names in map(sorted, ROUNDS):
+        instance.spoiled = {CALLS[name][1]: behaviour(instance.server) for name in names}
+        failures = await asyncio.gather(*(failure_of(CALLS[name][0], identity) for name in names))
+        found |= dict(zip(names, map(ports_error, failures), strict=True))
 
     assert found == {name: expected[kind] for name, (_, _, kind) in CALLS.items()}
+    await identity.aclose()
 
 
 @pytest.mark.parametrize("name", CALLS)
