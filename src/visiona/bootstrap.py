@@ -18,8 +18,13 @@ import psycopg
 
 from visiona.accounts import jobs as account_jobs
 from visiona.accounts.model import AccountSettings, derived_signing_key
-from visiona.accounts.service import AccountService
+from visiona.accounts.service import AccountService, Identities
 from visiona.adapters.anthropic import AnthropicPromptWriter
+from visiona.adapters.clerk import ClerkConfig, ClerkIdentity
+from visiona.adapters.clerk import InvalidSignature as InvalidClerkSignature
+from visiona.adapters.clerk import UnreadableWebhook as UnreadableClerkWebhook
+from visiona.adapters.clerk import read_event as read_clerk_event
+from visiona.adapters.clerk import verify_webhook as verify_clerk_webhook
 from visiona.adapters.enhancer import FallbackEnhancer
 from visiona.adapters.imaging import ChildImageProcessor
 from visiona.adapters.objects import open_store
@@ -34,6 +39,7 @@ from visiona.adapters.replicate import (
     read_webhook,
     verify_webhook,
 )
+from visiona.adapters.smtp import SmtpConfig, SmtpMailer
 from visiona.adapters.stripe import (
     EVENTS,
     PINNED_VERSION,
@@ -45,6 +51,9 @@ from visiona.adapters.stripe import (
 from visiona.adapters.stripe import InvalidSignature as InvalidStripeSignature
 from visiona.adapters.stripe import UnreadableWebhook as UnreadableStripeWebhook
 from visiona.adapters.stripe import verify_webhook as verify_stripe_webhook
+from visiona.addresses import jobs as address_jobs
+from visiona.addresses.model import AddressSettings
+from visiona.addresses.service import AddressService
 from visiona.billing import jobs as billing_jobs
 from visiona.billing.model import Catalogue, PlanFileError, read_catalogue
 from visiona.billing.service import BillingService, missing_plans, publish_plans
@@ -78,15 +87,20 @@ from visiona.inbox.model import Handler, Receipt
 from visiona.inbox.service import InboxService
 from visiona.keys import jobs as key_jobs
 from visiona.keys.service import KeyService
+from visiona.mail import jobs as mail_jobs
+from visiona.mail.model import MailSettings
+from visiona.mail.service import MailService
 from visiona.objects import jobs as object_jobs
 from visiona.objects.model import LinkSigner
 from visiona.objects.service import ObjectService
+from visiona.passwords.service import PasswordService
 from visiona.payments import jobs as payment_jobs
 from visiona.payments.model import Mode
 from visiona.payments.service import PaymentService, PaymentSettings
 from visiona.payments.service import missing_plans as missing_bought_plans
 from visiona.photos.service import PhotoService
-from visiona.ports.errors import ProviderError
+from visiona.ports.errors import ProviderError, ProviderUnavailable
+from visiona.ports.mailer import Mailer, Message
 from visiona.settings import LOOPBACK_HOSTS, REPLICATE_WEBHOOK_PATH, Settings, SettingsError
 
 logger = logging.getLogger(__name__)
@@ -105,6 +119,9 @@ class App:
     database: Database
     events: EventHub
     accounts: AccountService
+    addresses: AddressService
+    factors: FactorService
+    mail: MailService
     billing: BillingService
     payments: PaymentService
     objects: ObjectService
@@ -113,10 +130,10 @@ class App:
     generations: GenerationService
     gallery: GalleryService
     keys: KeyService
-    factors: FactorService
     inbox: InboxService
     read_replicate_webhook: WebhookReader
     read_stripe_webhook: WebhookReader
+    read_clerk_webhook: WebhookReader
     warmers: Sequence[Callable[[], Awaitable[None]]]
     closers: Sequence[Callable[[], Awaitable[None]]]
 
@@ -153,8 +170,10 @@ class App:
         """What the worker runs."""
         return [
             *account_jobs.jobs(self.accounts),
-            *key_jobs.jobs(self.keys),
+            *address_jobs.jobs(self.addresses),
             *factor_jobs.jobs(self.factors),
+            *mail_jobs.jobs(self.mail),
+            *key_jobs.jobs(self.keys),
             *billing_jobs.jobs(self.billing),
             *payment_jobs.jobs(self.payments),
             *object_jobs.jobs(self.objects),
@@ -175,6 +194,12 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
         url, identity_key(settings), max_size=settings.database_pool_size, pooler=settings.database_pooler
     )
     events = EventHub(url)
+    passwords = PasswordService(database)
+    factors = FactorService(database, clock, _factor_settings(settings, secret))
+    clerk = _clerk(settings)
+    accounts = AccountService(
+        database, clock, _account_settings(settings, secret), Identities(passwords, factors, clerk)
+    )
     imaging = ChildImageProcessor()
     objects = ObjectService(
         database, open_store(settings.objects_url), LinkSigner(_derived(secret, "links")), clock
@@ -201,7 +226,20 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
         clock=clock,
         database=database,
         events=events,
-        accounts=AccountService(database, clock, _account_settings(settings, secret)),
+        accounts=accounts,
+        addresses=AddressService(
+            database,
+            clock,
+            passwords,
+            AddressSettings(_derived(secret, "throttle"), _derived(secret, "mail-links")),
+        ),
+        factors=factors,
+        mail=MailService(
+            database,
+            clock,
+            _mailer(settings),
+            MailSettings(origin=settings.origin, link_secret=_derived(secret, "mail-links")),
+        ),
         billing=billing,
         payments=payments,
         objects=objects,
@@ -210,10 +248,10 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
         generations=generations,
         gallery=GalleryService(database, objects),
         keys=KeyService(database, clock),
-        factors=FactorService(database, clock, _factor_settings(settings, secret)),
-        inbox=InboxService(database, _handlers(clones, generations, payments)),
+        inbox=InboxService(database, _handlers(accounts, clones, generations, payments)),
         read_replicate_webhook=_replicate_reader(replicate, clock),
         read_stripe_webhook=_stripe_reader(settings, clock),
+        read_clerk_webhook=_clerk_reader(settings, clock),
         warmers=[
             billing.refresh,  # the plan file may be another than before
             *(writer.prepare for writer in writers),
@@ -224,6 +262,7 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
             imaging.aclose,
             replicate.aclose,
             stripe.aclose,
+            *([] if clerk is None else [clerk.aclose]),
             *(writer.aclose for writer in writers),
             database.close,
         ],
@@ -342,6 +381,45 @@ def _factor_settings(settings: Settings, secret: bytes) -> FactorSettings:
     )
 
 
+def _clerk(settings: Settings) -> ClerkIdentity | None:
+    if not settings.hosted_identity:
+        return None
+    if settings.clerk_secret_key is None:
+        raise SettingsError(
+            "VISIONA_CLERK_SECRET_KEY is missing. `visiona up` brings a sandbox instead; everything else "
+            "needs the keys from https://dashboard.clerk.com, or VISIONA_IDENTITY=builtin."
+        )
+    try:
+        config = ClerkConfig(
+            secret_key=settings.clerk_secret_key,
+            publishable_key=settings.clerk_publishable_key,
+            authorized_parties=settings.clerk_authorized_parties or (settings.origin,),
+            base_url=settings.clerk_base_url,
+            frontend_url=settings.clerk_frontend_url,
+            accounts_url=settings.clerk_accounts_url,
+            jwt_key=settings.clerk_jwt_key,
+        )
+    except ValueError as error:
+        raise SettingsError(f"Clerk cannot be used: {error} (VISIONA_CLERK_...).") from None
+    return ClerkIdentity(config)
+
+
+class _NoMailServer:
+    """Mails wait for a day, so that a server that is configured meanwhile still sends them."""
+
+    async def send(self, message: Message) -> None:
+        raise ProviderUnavailable("mail", f"no mail server is configured for {message.id}")
+
+
+def _mailer(settings: Settings) -> Mailer:
+    if settings.smtp_url is None:
+        return _NoMailServer()
+    try:
+        return SmtpMailer(SmtpConfig.parse(settings.smtp_url, settings.mail_from))
+    except ValueError as error:
+        raise SettingsError(f"VISIONA_SMTP_URL or VISIONA_MAIL_FROM cannot be used: {error}.") from None
+
+
 def _replicate_config(settings: Settings) -> ReplicateConfig:
     if settings.replicate_api_token is None:
         raise SettingsError(
@@ -411,8 +489,17 @@ def _writers(settings: Settings) -> list[OpenAIPromptWriter | AnthropicPromptWri
 
 
 def _handlers(
-    clones: CloneService, generations: GenerationService, payments: PaymentService
+    accounts: AccountService,
+    clones: CloneService,
+    generations: GenerationService,
+    payments: PaymentService,
 ) -> dict[tuple[str, str], Handler]:
+    async def person(reference: Mapping[str, Any]) -> None:
+        await accounts.observe_user(reference["subject"])
+
+    async def session(reference: Mapping[str, Any]) -> None:
+        await accounts.observe_session(reference["session_id"])
+
     async def training(reference: Mapping[str, Any]) -> None:
         await clones.observe(reference["user"], reference["id"], reference["remote_id"])
 
@@ -423,6 +510,8 @@ def _handlers(
         ("replicate", "training"): training,
         ("replicate", "prediction"): prediction,
         ("stripe", "account"): payments.observe,
+        ("clerk", "user"): person,
+        ("clerk", "session"): session,
     }
 
 
@@ -474,5 +563,22 @@ def _stripe_reader(settings: Settings, clock: Clock) -> WebhookReader:
         topic = "account" if event.type in EVENTS else event.type
         reference = {"customer": event.customer_id, "charge": event.charge_id, "reference": event.reference}
         return Receipt("stripe", event.id, topic, reference)
+
+    return read
+
+
+def _clerk_reader(settings: Settings, clock: Clock) -> WebhookReader:
+    """What an event says decides nothing: whom it is about is read again at Clerk."""
+
+    async def read(headers: Mapping[str, str], body: bytes, _: Mapping[str, str]) -> Receipt:
+        try:
+            message_id = verify_clerk_webhook(settings.clerk_webhook_secret, headers, body, clock.now())
+            event = read_clerk_event(body)
+        except InvalidClerkSignature as error:
+            raise Unauthenticated("invalid_signature", "The signature does not match.") from error
+        except UnreadableClerkWebhook as error:
+            raise Invalid("unreadable_webhook", "This is not an event that Visiona asked for.") from error
+        reference = {"subject": event.subject, "session_id": event.session_id}
+        return Receipt("clerk", message_id, event.topic, reference)
 
     return read

@@ -17,6 +17,7 @@ class SettingsError(ValueError):
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 REPLICATE_WEBHOOK_PATH = "/api/webhooks/replicate"
 STRIPE_WEBHOOK_PATH = "/api/payment/webhook"
+CLERK_WEBHOOK_PATH = "/api/webhooks/clerk"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -40,6 +41,19 @@ class Settings:
 
     storage_url: str | None = None
 
+    identity: str = "builtin"
+    clerk_publishable_key: str = ""
+    clerk_secret_key: str | None = field(default=None, repr=False)
+    clerk_webhook_secret: tuple[str, ...] = field(default=(), repr=False)
+    clerk_jwt_key: str | None = field(default=None, repr=False)
+    clerk_authorized_parties: tuple[str, ...] = ()
+    clerk_base_url: str = "https://api.clerk.com/v1"
+    clerk_frontend_url: str | None = None
+    clerk_accounts_url: str | None = None
+
+    smtp_url: str | None = field(default=None, repr=False)
+    mail_from: str = ""
+
     replicate_api_token: str | None = field(default=None, repr=False)
     replicate_base_url: str = "https://api.replicate.com/v1"
     replicate_owner: str = ""
@@ -62,6 +76,7 @@ class Settings:
     stripe_base_url: str = "https://api.stripe.com"
     stripe_webhook_secret: tuple[str, ...] = field(default=(), repr=False)
 
+    sandbox_inbox_url: str | None = None
     sandbox_training_seconds: float = 12.0
     sandbox_generation_seconds: float = 2.5
 
@@ -102,6 +117,21 @@ class Settings:
     def payments_simulated(self) -> bool:
         """Whether payments are taken by the local sandbox, which moves no money."""
         return self.billing and urlsplit(self.stripe_base_url).hostname in LOOPBACK_HOSTS
+
+    @property
+    def hosted_identity(self) -> bool:
+        """Whether Clerk keeps the accounts."""
+        return self.identity == "clerk"
+
+    @property
+    def identity_simulated(self) -> bool:
+        """Whether the local sandbox stands in for Clerk."""
+        return self.hosted_identity and urlsplit(self.clerk_base_url).hostname in LOOPBACK_HOSTS
+
+    @property
+    def mail_simulated(self) -> bool:
+        """Whether mails end in the local sandbox's inbox, for everybody to read."""
+        return self.sandbox_inbox_url is not None
 
     @property
     def objects_url(self) -> str:
@@ -173,7 +203,20 @@ def _parse(name: str, text: str) -> object:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if name == "plans_file":
         return Path(text)
-    return text.rstrip("/") if name in {"public_url", "replicate_base_url", "stripe_base_url"} else text
+    return text.rstrip("/") if name in _ADDRESSES else text
+
+
+_ADDRESSES = frozenset(
+    {
+        "public_url",
+        "replicate_base_url",
+        "stripe_base_url",
+        "clerk_base_url",
+        "clerk_frontend_url",
+        "clerk_accounts_url",
+        "sandbox_inbox_url",
+    }
+)
 
 
 def _check(settings: Settings) -> None:
@@ -181,6 +224,10 @@ def _check(settings: Settings) -> None:
         raise SettingsError("VISIONA_ENVIRONMENT must be development or production.")
     if settings.log_level not in _LOG_LEVELS:
         raise SettingsError(f"VISIONA_LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}.")
+    if settings.identity not in {"builtin", "clerk"}:
+        raise SettingsError("VISIONA_IDENTITY must be builtin or clerk.")
+    if settings.smtp_url and not settings.mail_from:
+        raise SettingsError("VISIONA_MAIL_FROM is missing: who mails come from, like hello@example.com.")
     unknown = set(settings.enhancers) - {"openai", "anthropic"}
     if unknown:
         raise SettingsError(f"VISIONA_ENHANCERS names unknown services: {', '.join(sorted(unknown))}.")
@@ -198,6 +245,17 @@ def _check_production(settings: Settings) -> None:
         )
     if settings.payments_simulated:
         raise SettingsError("The sandbox cannot run in production: set VISIONA_STRIPE_BASE_URL back.")
+    if settings.identity_simulated:
+        raise SettingsError("The sandbox cannot run in production: set VISIONA_CLERK_BASE_URL back.")
+    if settings.mail_simulated:
+        raise SettingsError("The sandbox cannot run in production: unset VISIONA_SANDBOX_INBOX_URL.")
+    if settings.hosted_identity and not settings.clerk_base_url.startswith("https://"):
+        raise SettingsError("VISIONA_CLERK_BASE_URL must be an https:// address in production.")
+    if not settings.hosted_identity and not settings.smtp_url:
+        raise SettingsError(
+            "VISIONA_SMTP_URL is missing: without mail nobody can choose a new password. "
+            "Give it a mail server, like smtp://user:password@mail.example.com:587."
+        )
     if settings.billing and not settings.stripe_base_url.startswith("https://"):
         raise SettingsError("VISIONA_STRIPE_BASE_URL must be an https:// address in production.")
     if not settings.origin.startswith("https://"):

@@ -9,10 +9,14 @@ import argon2
 import psycopg
 import pytest
 
-from visiona.accounts.model import AccountSettings, ClientInfo, SignedIn, derived_signing_key
-from visiona.accounts.service import AccountService
+from visiona.accounts.model import AccountSettings, SignedIn, derived_signing_key
+from visiona.accounts.service import AccountService, Identities
+from visiona.core.client import ClientInfo
 from visiona.core.clock import FixedClock
 from visiona.db.pool import Connection, Database
+from visiona.factors.model import FactorSettings
+from visiona.factors.service import FactorService
+from visiona.passwords.service import PasswordService
 
 PASSWORD = "a quiet blue harbour"
 
@@ -55,10 +59,22 @@ def hasher() -> CountingHasher:
 
 
 @pytest.fixture
+def identities(database: Database, clock: FixedClock, hasher: CountingHasher) -> Identities:
+    factors = FactorSettings(
+        encryption_key=b"e" * 32,
+        code_key=b"c" * 32,
+        rp_id="visiona.example",
+        rp_name="Visiona",
+        origins=("https://visiona.example",),
+    )
+    return Identities(PasswordService(database, hasher=hasher), FactorService(database, clock, factors))
+
+
+@pytest.fixture
 def accounts(
-    database: Database, clock: FixedClock, settings: AccountSettings, hasher: CountingHasher
+    database: Database, clock: FixedClock, settings: AccountSettings, identities: Identities
 ) -> AccountService:
-    return AccountService(database, clock, settings, hasher=hasher)
+    return AccountService(database, clock, settings, identities)
 
 
 @pytest.fixture

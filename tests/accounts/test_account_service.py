@@ -12,13 +12,15 @@ import argon2
 import pytest
 
 from visiona.accounts.jobs import jobs
-from visiona.accounts.model import AccountSettings, ClientInfo
-from visiona.accounts.service import AccountService, default_hasher
+from visiona.accounts.model import AccountSettings
+from visiona.accounts.service import AccountService, Identities
+from visiona.core.client import ClientInfo
 from visiona.core.clock import FixedClock
 from visiona.core.errors import Conflict, Forbidden, Invalid, Unauthenticated
 from visiona.core.ids import secret_token
 from visiona.db.actor import UserActor
 from visiona.db.pool import Connection, Database
+from visiona.passwords.service import PasswordService, default_hasher
 
 MakeUser = Callable[..., Awaitable[UserActor]]
 
@@ -186,13 +188,15 @@ async def test_an_older_hash_is_renewed_at_log_in(
     database: Database,
     clock: FixedClock,
     settings: AccountSettings,
+    identities: Identities,
     email: str,
     password: str,
     client: ClientInfo,
     owner: Connection,
 ) -> None:
     weak = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    await AccountService(database, clock, settings, hasher=weak).sign_up(email, password, client)
+    before = replace(identities, passwords=PasswordService(database, hasher=weak))
+    await AccountService(database, clock, settings, before).sign_up(email, password, client)
     with pytest.raises(Unauthenticated):
         await accounts.log_in(email, "not the password", client)
     await accounts.log_in(email, password, client)
@@ -246,11 +250,12 @@ async def test_a_session_ends_after_its_time(
     database: Database,
     clock: FixedClock,
     settings: AccountSettings,
+    identities: Identities,
     email: str,
     password: str,
     client: ClientInfo,
 ) -> None:
-    accounts = AccountService(database, clock, replace(settings, session_ttl_s=-1))
+    accounts = AccountService(database, clock, replace(settings, session_ttl_s=-1), identities)
     signed_in = await accounts.sign_up(email, password, client)
     for attempt in (
         accounts.authenticate_bearer(signed_in.access_token.token),
@@ -327,16 +332,22 @@ async def test_purge_removes_what_is_over(
     worker_database: Database,
     clock: FixedClock,
     settings: AccountSettings,
+    identities: Identities,
     email: str,
     password: str,
     client: ClientInfo,
     owner: Connection,
 ) -> None:
-    accounts = AccountService(database, clock, settings)
+    accounts = AccountService(database, clock, settings, identities)
     alive = await accounts.sign_up(email, password, client)
     revoked = await accounts.log_in(email, password, client)
     await accounts.log_out(revoked.session)
-    over = AccountService(database, FixedClock(clock.now() - timedelta(days=31)), settings)
+    await owner.execute(
+        """update sessions set revoked_at = now() - interval '11 minutes'
+           where revoked_at is not null and user_id = %s""",
+        [alive.user.id],
+    )
+    over = AccountService(database, FixedClock(clock.now() - timedelta(days=31)), settings, identities)
     expired = await over.log_in(email, password, client)
     old, fresh = uuid.uuid4().bytes * 2, uuid.uuid4().bytes * 2
     await owner.execute(
@@ -344,7 +355,7 @@ async def test_purge_removes_what_is_over(
         [old, fresh],
     )
 
-    (job,) = jobs(AccountService(worker_database, clock, settings))
+    job, *_ = jobs(AccountService(worker_database, clock, settings, identities))
     assert (job.name, job.cron) == ("accounts.purge", "17 * * * * 0")
     await job.run()
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from visiona.accounts.model import AccountSettings, ClientInfo, attempt_limits
+from visiona.accounts.model import AccountSettings, attempt_limits
 from visiona.accounts.service import AccountService
+from visiona.core.client import ClientInfo
 from visiona.core.errors import Conflict, TooMany, Unauthenticated
 from visiona.db.pool import Connection
 

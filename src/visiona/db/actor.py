@@ -11,9 +11,12 @@ class UserActor:
 
     user_id: int
     subject: str = ""
+    looks_up: str | None = field(default=None, repr=False, kw_only=True)
+    """As of `Anonymous`."""
 
     def claims(self) -> dict[str, Any]:
-        return {"role": "authenticated", "sub": self.subject, "user_id": self.user_id}
+        claims = {"role": "authenticated", "sub": self.subject, "user_id": self.user_id}
+        return claims | _lookup(self.looks_up)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,11 @@ class Anonymous:
     looks_up: str | None = field(default=None, repr=False)
 
     def claims(self) -> dict[str, Any]:
-        if self.looks_up is None:
-            return {"role": "anon"}
-        return {"role": "anon", "lookup": hashlib.sha256(self.looks_up.encode()).hexdigest()}
+        return {"role": "anon"} | _lookup(self.looks_up)
+
+
+def _lookup(key: str | None) -> dict[str, Any]:
+    return {} if key is None else {"lookup": hashlib.sha256(key.encode()).hexdigest()}
 
 
 Actor = UserActor | SystemActor | AdminActor | Anonymous

@@ -11,6 +11,7 @@ from litestar.types import Message, Scope
 
 from visiona.bootstrap import App
 from visiona.entrypoints.api import (
+    account,
     auth,
     events,
     factors,
@@ -27,12 +28,13 @@ from visiona.entrypoints.api import (
 )
 from visiona.entrypoints.api.access import attach
 from visiona.entrypoints.api.security import guard, payment_origins, security_headers
-from visiona.entrypoints.hooks import replicate, stripe
+from visiona.entrypoints.hooks import clerk, replicate, stripe
+from visiona.entrypoints.web import hosted
 from visiona.entrypoints.web.pages import create_pages
 from visiona.entrypoints.web.responses import on_unrouted
 
 JSON_BODY_LIMIT = 64 * 1024
-API_ROOMS = (auth, photos, models, generate, gallery, payment, keys, factors, events, health, media)
+API_ROOMS = (auth, account, photos, models, generate, gallery, payment, keys, factors, events, health, media)
 
 
 def create_asgi(app: App) -> Litestar:
@@ -57,8 +59,8 @@ def create_asgi(app: App) -> Litestar:
             for name, value in headers.items():
                 sent.setdefault(name, value)
 
-    handlers = [handler for room in API_ROOMS for handler in room.HANDLERS]
-    hooks = [*replicate.HANDLERS, *stripe.HANDLERS]
+    handlers = [handler for room in API_ROOMS for handler in room.HANDLERS] + hosted.HANDLERS
+    hooks = [*replicate.HANDLERS, *stripe.HANDLERS, *clerk.HANDLERS]
     api = Router("/", route_handlers=[*handlers, *hooks], exception_handlers=problems.HANDLERS)
     renderer, web, static = create_pages(app)
     asgi = Litestar(

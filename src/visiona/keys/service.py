@@ -19,6 +19,8 @@ from visiona.keys.model import (
     token_hash,
     token_prefix,
 )
+from visiona.mail import service as mail
+from visiona.mail.model import Kind
 
 
 class KeyService:
@@ -36,6 +38,7 @@ class KeyService:
                 raise Conflict("too_many_keys", f"You have {KEYS_MAX} keys. Revoke one that you do not use.")
             details = {"key_id": key_id, "scopes": list(wanted.scopes)}
             await audit.record(connection, actor.user_id, Action.KEY_CREATED, details)
+            await mail.post(connection, actor.user_id, Kind.API_KEY_ADDED)
             key = await store.find(connection, actor.user_id, key_id)
         if key is None:
             raise LookupError("a key that was just added is not there")

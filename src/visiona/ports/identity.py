@@ -43,7 +43,7 @@ class AccountBarred(IdentityError):
 
 
 class HostedSignInNeeded(IdentityError):
-    """The provider wants more than a password, such as a second factor, on its own pages."""
+    """The password is right, and the provider wants more, such as a second factor, on its own pages."""
 
 
 class InvalidToken(IdentityError):

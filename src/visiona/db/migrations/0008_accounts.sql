@@ -19,6 +19,8 @@ alter table sessions
   add column provider_session_id text check (length(provider_session_id) <= 255),
   add column checked_at timestamptz not null default current_timestamp;
 create index sessions_provider on sessions (provider_session_id) where provider_session_id is not null;
+create index sessions_checked on sessions (checked_at)
+  where provider_session_id is not null and revoked_at is null;
 
 -- Subjects that the identity service has deleted, as SHA-256: news of them that come late, or a token
 -- that has not run out, must not bring them back.
@@ -76,8 +78,10 @@ grant create on schema visiona to visiona_auth;
 set local role visiona_auth;
 
 drop function visiona.open_session(uuid, bigint, bytea, text, timestamptz);
+-- Answers when the person has proved who they are: now.
 create function visiona.open_session(
-  session_id uuid, hash bytea, agent text, expires timestamptz, provider_session text) returns void
+  session_id uuid, hash bytea, agent text, expires timestamptz, provider_session text)
+  returns timestamptz
   language plpgsql security definer set search_path = public, pg_temp
 as $$
 begin
@@ -86,6 +90,7 @@ begin
   end if;
   insert into sessions (id, user_id, secret_hash, client, expires_at, provider_session_id)
     values (session_id, visiona.uid(), hash, agent, expires, provider_session);
+  return current_timestamp;
 end $$;
 
 -- A live session by its id (from a verified token) or by the hash of its secret (from a cookie):
@@ -93,10 +98,10 @@ end $$;
 drop function visiona.find_session(uuid, bytea);
 create function visiona.find_session(by_id uuid, by_hash bytea)
   returns table (session_id uuid, user_id bigint, subject text, confirmed_at timestamptz,
-    status text, role text, email_verified boolean)
+    provider_session_id text, status text, role text, email_verified boolean)
   language sql stable security definer set search_path = public, pg_temp
 as $$
-  select s.id, u.id, u.clerk_id, s.confirmed_at,
+  select s.id, u.id, u.clerk_id, s.confirmed_at, s.provider_session_id,
     case when u.barred and u.status = 'active' then 'suspended' else u.status end,
     u.role, u.email_verified_at is not null
   from sessions s join users u on u.id = s.user_id
@@ -117,9 +122,9 @@ as $$
   where u.clerk_id = wanted and (select visiona.looks_up(wanted))
 $$;
 
--- A row for somebody whom the identity service vouches for; done again, it is found. Null for who was
--- deleted there, and where somebody with a password of ours has the address. An address that another
--- of the service's people has here is out of date there: the service gives an address to one only.
+-- What the identity service says of somebody, written down where it is newer; who is not known yet gets
+-- a row. Null for who was deleted there, and where somebody with a password of ours has the address. An
+-- address that another of the service's people has here is out of date: the service gives it to one only.
 create function visiona.adopt(
   wanted text, address text, verified boolean, is_barred boolean, new_revision bigint) returns bigint
   language plpgsql security definer set search_path = public, pg_temp
@@ -140,6 +145,12 @@ begin
     values (wanted, address, case when verified then now() end, is_barred, new_revision)
     on conflict do nothing returning id into found_id;
   if found_id is null then
+    update users u set email = address, barred = is_barred, revision = new_revision,
+        email_verified_at = case
+          when not verified then null when u.email = address then coalesce(u.email_verified_at, now())
+          else now() end
+      where u.clerk_id = wanted and u.revision < new_revision and u.status <> 'deleted'
+        and not exists (select from users o where o.email = address and o.id <> u.id);
     return (select u.id from users u where u.clerk_id = wanted);
   end if;
   insert into audit_logs (user_id, action) values (found_id, 'account.created');
@@ -151,14 +162,19 @@ create function visiona.own_password() returns text
   language sql stable security definer set search_path = public, pg_temp
 as $$ select password_hash from credentials where user_id = (select visiona.uid()) $$;
 
-create function visiona.set_password(new_hash text) returns boolean
-  language sql security definer set search_path = public, pg_temp
+-- A new one; whoever was signed in by the old one is so no more, but for one session that is kept.
+create function visiona.set_password(new_hash text, kept_session uuid) returns boolean
+  language plpgsql security definer set search_path = public, pg_temp
 as $$
-  with changed as (
-    update credentials set password_hash = new_hash, changed_at = now()
-    where user_id = (select visiona.uid()) returning 1)
-  select exists (select from changed)
-$$;
+begin
+  update credentials set password_hash = new_hash, changed_at = now() where user_id = visiona.uid();
+  if not found then
+    return false;
+  end if;
+  update sessions set revoked_at = now()
+    where user_id = visiona.uid() and id is distinct from kept_session and revoked_at is null;
+  return true;
+end $$;
 
 -- False where the address is somebody else's. Only in a transaction for that address: otherwise it
 -- would tell of any address whether it is taken.
@@ -197,8 +213,9 @@ $$;
 grant execute on function visiona.open_session(uuid, bytea, text, timestamptz, text),
   visiona.find_session(uuid, bytea), visiona.find_subject(text, text),
   visiona.adopt(text, text, boolean, boolean, bigint), visiona.own_password(),
-  visiona.set_password(text), visiona.set_address(text), visiona.find_email_link(uuid),
+  visiona.set_password(text, uuid), visiona.set_address(text), visiona.find_email_link(uuid),
   visiona.is_admin() to visiona_app;
+grant execute on function visiona.adopt(text, text, boolean, boolean, bigint) to visiona_worker;
 grant execute on function visiona.claims() to authenticated;
 
 set local role visiona_owner;

@@ -41,7 +41,8 @@ class Identity(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Access:
     """One row. `scope` is what an API key needs, `role` what a person needs to be; with `fresh` they
-    have to have shown recently who they are; with `suspended` a suspended account is answered too.
+    have to have shown recently who they are; with `suspended` a suspended account is answered too. What
+    is `builtin` is there for Visiona's own accounts only: an identity service does it on its own pages.
     """
 
     identity: Identity
@@ -49,6 +50,7 @@ class Access:
     role: Role | None = None
     fresh: bool = False
     suspended: bool = False
+    builtin: bool = False
 
     def __post_init__(self) -> None:
         if (self.identity is Identity.USER) != (self.scope is not None):
@@ -61,6 +63,7 @@ _PUBLIC: Final = Access(Identity.PUBLIC)
 _SIGNED: Final = Access(Identity.SIGNED)
 _PERSON: Final = Access(Identity.PERSON)
 _FRESH: Final = Access(Identity.PERSON, fresh=True)
+_FACTOR: Final = Access(Identity.PERSON, fresh=True, builtin=True)
 _PAGE: Final = Access(Identity.PAGE)
 _VISITOR: Final = Access(Identity.VISITOR)
 
@@ -76,25 +79,38 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "GET /api/auth/signup": _PUBLIC,
         "POST /api/auth/login": _PUBLIC,
         "GET /api/auth/login": _PUBLIC,
+        "POST /api/auth/login/code": Access(Identity.PUBLIC, builtin=True),
+        "POST /api/auth/passkey": Access(Identity.PUBLIC, builtin=True),
+        "POST /api/auth/reset": Access(Identity.PUBLIC, builtin=True),
+        "POST /api/auth/reset/complete": Access(Identity.PUBLIC, builtin=True),
+        "POST /api/auth/verify": Access(Identity.PUBLIC, builtin=True),
+        "POST /api/auth/confirm": _PERSON,
         "POST /api/auth/refresh": _PERSON,
         "POST /api/auth/logout": _PERSON,
         "GET /api/auth/me": _user(Scope.ACCOUNT_READ),
         "GET /.well-known/jwks.json": _PUBLIC,
+        # One's own account
+        "GET /api/account/sessions": _PERSON,
+        "DELETE /api/account/sessions/{session_id}": _PERSON,
+        "POST /api/account/sessions/end-others": _PERSON,
+        "POST /api/account/password": Access(Identity.PERSON, fresh=True, builtin=True),
+        "POST /api/account/email": Access(Identity.PERSON, fresh=True, builtin=True),
+        "POST /api/account/email/verification": Access(Identity.PERSON, builtin=True),
         # API keys, which no key can make
         "GET /api/keys": _PERSON,
         "POST /api/keys": _FRESH,
         "DELETE /api/keys/{key_id}": _PERSON,
-        "POST /api/auth/passkey/options": _PUBLIC,
+        "POST /api/auth/passkey/options": Access(Identity.PUBLIC, builtin=True),
         # Second factors and passkeys
-        "GET /api/account/factors": _PERSON,
-        "POST /api/account/totp": _FRESH,
-        "POST /api/account/totp/confirm": _FRESH,
-        "DELETE /api/account/totp": _FRESH,
-        "POST /api/account/recovery-codes": _FRESH,
-        "POST /api/account/passkeys/options": _FRESH,
-        "POST /api/account/passkeys": _FRESH,
-        "PATCH /api/account/passkeys/{passkey_id}": _FRESH,
-        "DELETE /api/account/passkeys/{passkey_id}": _FRESH,
+        "GET /api/account/factors": Access(Identity.PERSON, builtin=True),
+        "POST /api/account/totp": _FACTOR,
+        "POST /api/account/totp/confirm": _FACTOR,
+        "DELETE /api/account/totp": _FACTOR,
+        "POST /api/account/recovery-codes": _FACTOR,
+        "POST /api/account/passkeys/options": _FACTOR,
+        "POST /api/account/passkeys": _FACTOR,
+        "PATCH /api/account/passkeys/{passkey_id}": _FACTOR,
+        "DELETE /api/account/passkeys/{passkey_id}": _FACTOR,
         # Photos
         "POST /api/photos/upload": _user(Scope.PHOTOS_WRITE),
         "GET /api/photos": _user(Scope.PHOTOS_READ),
@@ -130,6 +146,7 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         # Providers, and links that carry their own proof
         "POST /api/payment/webhook": _SIGNED,
         "POST /api/webhooks/replicate": _SIGNED,
+        "POST /api/webhooks/clerk": _SIGNED,
         "GET /media/{key}": _SIGNED,
         # About the server
         "GET /healthz": _PUBLIC,
@@ -139,10 +156,12 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "GET /api/openapi.json/{path}": _PUBLIC,
         # Pages
         "GET /": _VISITOR,
+        "GET /api/auth/callback": _PUBLIC,
         "GET /signup": _VISITOR,
-        "POST /signup": _PUBLIC,
+        "POST /signup": Access(Identity.PUBLIC, builtin=True),
         "GET /login": _VISITOR,
-        "POST /login": _PUBLIC,
+        "POST /login": Access(Identity.PUBLIC, builtin=True),
+        "POST /login/code": Access(Identity.PUBLIC, builtin=True),
         "POST /logout": _VISITOR,
         "GET /pricing": _VISITOR,
         "GET /studio": _PAGE,

@@ -16,9 +16,10 @@ from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 
-from visiona.accounts.model import ClientInfo, Session, SignedIn
+from visiona.accounts.model import Session, SignedIn
 from visiona.bootstrap import App
-from visiona.core.errors import Forbidden, Unauthenticated
+from visiona.core.client import ClientInfo
+from visiona.core.errors import Conflict, Forbidden, Unauthenticated
 from visiona.db.actor import UserActor
 from visiona.entrypoints.api.access import Access, Identity, Role, access_of
 from visiona.keys.model import KEY_MARK, KeyHolder, Scope
@@ -99,9 +100,7 @@ async def guard(connection: AnyConnection, handler: BaseRouteHandler) -> None:
     method = connection.scope.get("method", "GET")
     if method == "OPTIONS":
         return
-    access = access_of(handler, method)
-    if access is None:
-        raise Forbidden("undeclared_route", "This address is closed.")
+    access = _row(connection, handler, method)
     if access.identity is Identity.PUBLIC:
         refuse_foreign_page(connection)
     if access.identity in {Identity.PUBLIC, Identity.SIGNED}:
@@ -120,6 +119,16 @@ async def guard(connection: AnyConnection, handler: BaseRouteHandler) -> None:
         connection.state[_CALLER_STATE] = caller
 
 
+def _row(connection: AnyConnection, handler: BaseRouteHandler, method: str) -> Access:
+    """The route's row. Raises `Forbidden` where there is none, `Conflict` for what this Visiona has not."""
+    access = access_of(handler, method)
+    if access is None:
+        raise Forbidden("undeclared_route", "This address is closed.")
+    if access.builtin and app_of(connection).settings.hosted_identity:
+        raise Conflict("managed_elsewhere", "Your sign-in service keeps this: change it on its account page.")
+    return access
+
+
 async def authenticate(connection: AnyConnection) -> Caller:
     """Raises `Unauthenticated`, or `Forbidden` for what a cookie alone does not prove."""
     app = app_of(connection)
@@ -133,10 +142,22 @@ async def authenticate(connection: AnyConnection) -> Caller:
             return _caller_by_key(await app.keys.authenticate(token))
         return _caller_by_session(await app.accounts.authenticate_bearer(token), app.clock.now())
     secret = connection.cookies.get(cookie_name(app))
-    if secret is None:
-        raise Unauthenticated("not_authenticated", "Log in first.")
-    check_origin(connection)
-    return _caller_by_session(await app.accounts.authenticate_cookie(secret), app.clock.now())
+    if secret is not None:
+        check_origin(connection)
+        return _caller_by_session(await app.accounts.authenticate_cookie(secret), app.clock.now())
+    token = _hosted_token(connection) if app.settings.hosted_identity else None
+    if token is not None:
+        check_origin(connection)
+        return _caller_by_session(await app.accounts.authenticate_hosted(token), app.clock.now())
+    raise Unauthenticated("not_authenticated", "Log in first.")
+
+
+def _hosted_token(connection: AnyConnection) -> str | None:
+    """The session token that Clerk's script keeps in a cookie. The name with the instance's suffix counts
+    where there are both.
+    """
+    names = sorted(name for name in connection.cookies if name.startswith("__session"))
+    return connection.cookies[names[-1]] if names else None
 
 
 def check_access(caller: Caller, access: Access) -> None:
@@ -155,15 +176,13 @@ def check_access(caller: Caller, access: Access) -> None:
         raise Forbidden("confirmation_required", "Confirm first that it is you.")
 
 
-def is_fresh(session: Session, now: datetime) -> bool:
-    """Whether whoever holds this session has shown recently enough that they are its person."""
-    del session, now
-    return True
-
-
 def _caller_by_session(session: Session, now: datetime) -> Caller:
     return Caller(
-        user_id=session.user_id, subject=session.subject, session=session, fresh=is_fresh(session, now)
+        user_id=session.user_id,
+        subject=session.subject,
+        session=session,
+        role="admin" if session.role == "admin" else None,
+        fresh=session.is_fresh(now),
     )
 
 

@@ -15,12 +15,11 @@ from litestar.static_files import (
     create_static_files_router,  # pyright: ignore[reportUnknownVariableType] - partly untyped there
 )
 
-from visiona.accounts.model import SignedIn
+from visiona.accounts.model import SecondFactorNeeded, SignedIn
 from visiona.bootstrap import App
 from visiona.clones.model import MAX_PHOTOS as PHOTOS_MAX
 from visiona.clones.model import MIN_PHOTOS as PHOTOS_MIN
 from visiona.core.errors import FieldError, VisionaError
-from visiona.entrypoints.api import problems
 from visiona.entrypoints.api.payment import plans_view
 from visiona.entrypoints.api.security import (
     LogInFirst,
@@ -41,7 +40,14 @@ from visiona.entrypoints.api.views import (
 from visiona.entrypoints.web import payment_pages
 from visiona.entrypoints.web.offers import cards
 from visiona.entrypoints.web.rendering import Pages, Simulated, StaticTree
-from visiona.entrypoints.web.responses import AnyRequest, as_refused, html, on_page_error, page
+from visiona.entrypoints.web.responses import (
+    PAGE_ERRORS,
+    AnyRequest,
+    as_refused,
+    html,
+    page,
+    safe_path,
+)
 from visiona.gallery.model import Order, Query
 from visiona.generations.model import PROMPT_MAX
 from visiona.photos.model import MAX_FILE_BYTES, MAX_FILES_PER_REQUEST
@@ -70,7 +76,17 @@ class AccountForm:
     next: str = ""
 
 
+@dataclass(slots=True)
+class CodeForm:
+    """What the page for the second step sends. The ticket stands for the password that was right."""
+
+    ticket: str = ""
+    code: str = ""
+    next: str = ""
+
+
 FormBody = Annotated[AccountForm, Body(media_type=RequestEncodingType.URL_ENCODED)]
+CodeFormBody = Annotated[CodeForm, Body(media_type=RequestEncodingType.URL_ENCODED)]
 
 
 @get("/")
@@ -80,7 +96,13 @@ async def landing(app: TheApp, request: AnyRequest) -> Response[str]:
 
 
 @get("/signup")
-async def sign_up_page(request: AnyRequest, next: FromQuery[str] = "") -> Response[str] | Redirect:  # noqa: A002 - the query's name
+async def sign_up_page(
+    app: TheApp,
+    request: AnyRequest,
+    next: FromQuery[str] = "",  # noqa: A002 - the query's name
+) -> Response[str] | Redirect:
+    if app.settings.hosted_identity and visitor_of(request) is None:
+        return Redirect(f"/api/auth/signup?next={quote(next)}", status_code=303)
     return _account_page(request, "signup.html.j2", AccountForm(next=next))
 
 
@@ -95,7 +117,13 @@ async def sign_up(app: TheApp, request: AnyRequest, data: FormBody) -> Response[
 
 
 @get("/login")
-async def log_in_page(request: AnyRequest, next: FromQuery[str] = "") -> Response[str] | Redirect:  # noqa: A002 - the query's name
+async def log_in_page(
+    app: TheApp,
+    request: AnyRequest,
+    next: FromQuery[str] = "",  # noqa: A002 - the query's name
+) -> Response[str] | Redirect:
+    if app.settings.hosted_identity and visitor_of(request) is None:
+        return Redirect(f"/api/auth/login?next={quote(next)}", status_code=303)
     return _account_page(request, "login.html.j2", AccountForm(next=next))
 
 
@@ -103,9 +131,21 @@ async def log_in_page(request: AnyRequest, next: FromQuery[str] = "") -> Respons
 async def log_in(app: TheApp, request: AnyRequest, data: FormBody) -> Response[str] | Redirect:
     check_origin(request)
     try:
-        signed_in = await app.accounts.log_in(data.email, data.password, client_of(request))
+        outcome = await app.accounts.log_in(data.email, data.password, client_of(request))
     except VisionaError as error:
         return _refused(request, "login.html.j2", data, error)
+    if isinstance(outcome, SecondFactorNeeded):
+        return _code_form(request, CodeForm(ticket=outcome.ticket, next=data.next), None)
+    return _welcome(app, outcome, data.next)
+
+
+@post("/login/code", status_code=303)
+async def log_in_with_code(app: TheApp, request: AnyRequest, data: CodeFormBody) -> Response[str] | Redirect:
+    check_origin(request)
+    try:
+        signed_in = await app.accounts.log_in_with_code(data.ticket, data.code, client_of(request))
+    except VisionaError as error:
+        return as_refused(request, error, _code_form(request, data, error))
     return _welcome(app, signed_in, data.next)
 
 
@@ -172,7 +212,7 @@ def _row_id(text: str) -> int | None:
 
 def _account_page(request: AnyRequest, template: str, form: AccountForm) -> Response[str] | Redirect:
     if visitor_of(request) is not None:
-        return Redirect(_safe_path(form.next), status_code=303)
+        return Redirect(safe_path(form.next), status_code=303)
     return _account_form(request, template, form, [], None)
 
 
@@ -183,8 +223,19 @@ def _account_form(
     errors: list[dict[str, str]],
     detail: str | None,
 ) -> Response[str]:
-    shown = {"email": form.email, "next": _safe_path(form.next) if form.next else ""}
+    shown = {"email": form.email, "next": safe_path(form.next) if form.next else ""}
     return html(request, template, form=shown, errors=errors, detail=detail)
+
+
+def _code_form(request: AnyRequest, form: CodeForm, error: VisionaError | None) -> Response[str]:
+    return html(
+        request,
+        "login_code.html.j2",
+        ticket=form.ticket,
+        next=form.next,
+        code=None if error is None else error.code,
+        detail=None if error is None else error.detail,
+    )
 
 
 def _refused(request: AnyRequest, template: str, form: AccountForm, error: VisionaError) -> Response[str]:
@@ -198,13 +249,7 @@ def _field(error: FieldError) -> dict[str, str]:
 
 
 def _welcome(app: App, signed_in: SignedIn, wanted: str) -> Redirect:
-    return Redirect(_safe_path(wanted), status_code=303, cookies=[session_cookie(app, signed_in)])
-
-
-def _safe_path(wanted: str) -> str:
-    """A page of ours, never another site: browsers read `//host`, and with a backslash too, as one."""
-    own = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
-    return wanted if own else "/studio"
+    return Redirect(safe_path(wanted), status_code=303, cookies=[session_cookie(app, signed_in)])
 
 
 def on_log_in_first(request: AnyRequest, error: LogInFirst) -> Redirect:
@@ -224,6 +269,7 @@ def create_pages(app: App) -> tuple[Pages, Router, Router]:
         sign_up,
         log_in_page,
         log_in,
+        log_in_with_code,
         log_out,
         studio,
         gallery,
@@ -235,7 +281,7 @@ def create_pages(app: App) -> tuple[Pages, Router, Router]:
         route_handlers=handlers,
         include_in_schema=False,
         exception_handlers={
-            **dict.fromkeys(problems.HANDLERS, on_page_error),
+            **PAGE_ERRORS,
             LogInFirst: on_log_in_first,
         },
     )

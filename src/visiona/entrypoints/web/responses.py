@@ -97,3 +97,13 @@ def on_unrouted(request: AnyRequest, error: HTTPException) -> Response[Any]:
 
 def _pages(request: AnyRequest) -> Pages:
     return request.app.state.pages
+
+
+def safe_path(wanted: str) -> str:
+    """A page of ours, never another site: browsers read `//host`, and with a backslash too, as one."""
+    own = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
+    return wanted if own else "/studio"
+
+
+PAGE_ERRORS = dict.fromkeys(problems.HANDLERS, on_page_error)
+"""Failures as pages, for Litestar."""

@@ -1,0 +1,61 @@
+"""One-time links that are sent by mail: what for, how long, and whose. Pure."""
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+from visiona.core.client import AttemptLimit, ClientInfo
+
+
+class Purpose(StrEnum):
+    VERIFY = "verify"
+    RESET = "reset"
+    CHANGE = "change"
+
+
+LIFETIMES = {
+    Purpose.VERIFY: timedelta(days=7),
+    Purpose.RESET: timedelta(minutes=30),
+    Purpose.CHANGE: timedelta(days=1),
+}
+KEPT_AFTER_END = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class AddressSettings:
+    """`throttle_secret` is for the keys of limits, `link_secret` the one that mails write links with."""
+
+    throttle_secret: bytes = field(repr=False)
+    link_secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One that can be used now. `address` is the one that it is about."""
+
+    user_id: int
+    subject: str
+    purpose: Purpose
+    address: str = field(repr=False)
+    current_address: str = field(repr=False)
+    status: str
+
+
+def mail_limits(secret: bytes, client: ClientInfo, *about: str) -> tuple[AttemptLimit, ...]:
+    """The limits on asking for a mail: to one address or of one person, and from one network."""
+
+    def key(*parts: str) -> bytes:
+        return hmac.new(secret, "\0".join(("mail", *parts)).encode(errors="replace"), hashlib.sha256).digest()
+
+    return (
+        AttemptLimit(key("about", *about), free=3, ceiling_s=900, shared=False),
+        AttemptLimit(key("network", client.network), free=20, ceiling_s=900, shared=True),
+    )
+
+
+def link_limits(secret: bytes, client: ClientInfo) -> tuple[AttemptLimit, ...]:
+    """The limit on trying links. They cannot be guessed; this keeps the trying cheap for us."""
+    digest = hmac.new(secret, f"link\0{client.network}".encode(errors="replace"), hashlib.sha256).digest()
+    return (AttemptLimit(digest, free=50, ceiling_s=60, shared=True),)

@@ -1,0 +1,196 @@
+"""One-time links by mail: they show that an address is read by its person, change it, or let them choose
+a new password. For built-in accounts; an identity service has pages of its own for this.
+
+A link is used by the first who sends it back, once, and only what its row says is done.
+"""
+
+import uuid
+from datetime import datetime
+
+from visiona.addresses import store
+from visiona.addresses.model import (
+    KEPT_AFTER_END,
+    LIFETIMES,
+    AddressSettings,
+    Link,
+    Purpose,
+    link_limits,
+    mail_limits,
+)
+from visiona.audit import service as audit
+from visiona.audit.model import Action
+from visiona.core.client import AttemptLimit, ClientInfo
+from visiona.core.clock import Clock
+from visiona.core.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
+from visiona.db.actor import Anonymous, SystemActor, UserActor
+from visiona.db.pool import Connection, Database
+from visiona.db.throttle import count_attempt
+from visiona.mail import service as mail
+from visiona.mail.model import Kind, LinkTokens
+from visiona.passwords.model import new_password, normalized_email
+from visiona.passwords.service import PasswordService
+
+_KINDS = {
+    Purpose.VERIFY: Kind.VERIFY_ADDRESS,
+    Purpose.RESET: Kind.RESET_PASSWORD,
+    Purpose.CHANGE: Kind.CHANGE_ADDRESS,
+}
+
+
+class AddressService:
+    def __init__(
+        self, database: Database, clock: Clock, passwords: PasswordService, settings: AddressSettings
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._passwords = passwords
+        self._settings = settings
+        self._links = LinkTokens(settings.link_secret)
+
+    async def ask_again(self, actor: UserActor, client: ClientInfo) -> None:
+        """Send the mail with which people show that they read their address once more.
+
+        Raises `Conflict` (`already_verified`) or `TooMany`.
+        """
+        await self._count(client, f"verify:{actor.user_id}")
+        async with self._database.transaction(actor) as connection:
+            address, verified = await store.current_address(connection, actor.user_id)
+            if verified:
+                raise Conflict("already_verified", "Your address is confirmed already.")
+            await ask_to_verify(connection, actor.user_id, address, self._clock.now())
+
+    async def ask_for_reset(self, email: str, client: ClientInfo) -> None:
+        """Send a link to a new password to whoever has an account with this address.
+
+        Whether anybody has is not said. Raises `Invalid` or `TooMany`.
+        """
+        address = _address(email)
+        await self._count(client, f"reset:{address}")
+        actor = await self._passwords.find(address)
+        if actor is None:
+            return
+        async with self._database.transaction(actor) as connection:
+            await store.retire(connection, actor.user_id, Purpose.RESET)
+            await _send(connection, actor.user_id, Purpose.RESET, address, self._clock.now())
+            await audit.record(connection, actor.user_id, Action.PASSWORD_RESET_ASKED)
+
+    async def ask_to_change(self, actor: UserActor, email: str, client: ClientInfo) -> None:
+        """Send a link to the new address: the account has it once that is followed.
+
+        Nothing tells whether somebody else has the address until it is shown to be this person's. Raises
+        `Invalid` or `TooMany`.
+        """
+        address = _address(email)
+        await self._count(client, f"change:{actor.user_id}")
+        async with self._database.transaction(actor) as connection:
+            current, verified = await store.current_address(connection, actor.user_id)
+            if address == current and verified:
+                same = FieldError("email", "unchanged", "This is your address already.")
+                raise Invalid("invalid_input", "Check the fields that are marked.", errors=[same])
+            await store.retire(connection, actor.user_id, Purpose.CHANGE)
+            await _send(connection, actor.user_id, Purpose.CHANGE, address, self._clock.now())
+
+    async def confirm(self, token: str, client: ClientInfo) -> None:
+        """Follow a link that shows an address to be one's own, the present or a new one.
+
+        Raises `NotFound` (`link_not_found`), `Conflict` (`email_taken`), `Forbidden` or `TooMany`.
+        """
+        link_id, link = await self._find(token, client, {Purpose.VERIFY, Purpose.CHANGE})
+        if link.purpose is Purpose.VERIFY and link.address != link.current_address:
+            raise _link_not_found()
+        actor = UserActor(link.user_id, link.subject, looks_up=link.address)
+        async with self._database.transaction(actor) as connection:
+            if not await store.use(connection, link_id):
+                raise _link_not_found()
+            if not await store.set_address(connection, link.address):
+                raise Conflict("email_taken", "There is another account with this address.")
+            await audit.record(connection, link.user_id, Action.ADDRESS_CONFIRMED)
+            if link.address != link.current_address:
+                await mail.post(connection, link.user_id, Kind.ADDRESS_CHANGED, address=link.current_address)
+
+    async def check_reset(self, token: str, client: ClientInfo) -> None:
+        """Whether `reset` would take this token. Raises as it does."""
+        await self._find(token, client, {Purpose.RESET})
+
+    async def reset(self, token: str, password: str, client: ClientInfo) -> None:
+        """Choose a new password by a link; all sessions end, and logging in is next.
+
+        Raises `NotFound` (`link_not_found`), `Invalid`, `Forbidden` or `TooMany`.
+        """
+        link_id, link = await self._find(token, client, {Purpose.RESET})
+        password_hash = await self._passwords.hash(new_password(password, link.current_address))
+        actor = UserActor(link.user_id, link.subject, looks_up=link.address)
+        async with self._database.transaction(actor) as connection:
+            if not await store.use(connection, link_id):
+                raise _link_not_found()
+            await self._passwords.replace(connection, password_hash, keep_session=None)
+            if link.address == link.current_address:  # who has read this mail has shown it, too
+                await store.set_address(connection, link.address)
+            await audit.record(connection, link.user_id, Action.PASSWORD_CHANGED)
+            await mail.post(connection, link.user_id, Kind.PASSWORD_CHANGED)
+
+    async def change_password(self, actor: UserActor, password: str, keep_session: uuid.UUID | None) -> None:
+        """Of somebody who is signed in and has just shown it; all their other sessions end.
+
+        Raises `Invalid`.
+        """
+        async with self._database.transaction(actor) as connection:
+            address, _ = await store.current_address(connection, actor.user_id)
+        password_hash = await self._passwords.hash(new_password(password, address))
+        async with self._database.transaction(actor) as connection:
+            await self._passwords.replace(connection, password_hash, keep_session=keep_session)
+            await store.retire(connection, actor.user_id, Purpose.RESET)
+            await audit.record(connection, actor.user_id, Action.PASSWORD_CHANGED)
+            await mail.post(connection, actor.user_id, Kind.PASSWORD_CHANGED)
+
+    async def purge(self) -> None:
+        """Remove links that can be used no more. The database must be the worker's."""
+        async with self._database.transaction(SystemActor("purge")) as connection:
+            await store.purge(connection, self._clock.now() - KEPT_AFTER_END)
+
+    async def _find(self, token: str, client: ClientInfo, purposes: set[Purpose]) -> tuple[uuid.UUID, Link]:
+        await self._count_limits(link_limits(self._settings.throttle_secret, client))
+        link_id = self._links.read(token)
+        if link_id is None:
+            raise _link_not_found()
+        async with self._database.anonymous() as connection:
+            link = await store.find(connection, link_id)
+        if link is None or link.purpose not in purposes:
+            raise _link_not_found()
+        if link.status != "active":
+            raise Forbidden(
+                "account_suspended", "This account is suspended. Write to support to have it looked at."
+            )
+        return link_id, link
+
+    async def _count(self, client: ClientInfo, about: str) -> None:
+        await self._count_limits(mail_limits(self._settings.throttle_secret, client, about))
+
+    async def _count_limits(self, limits: tuple[AttemptLimit, ...]) -> None:
+        async with self._database.transaction(Anonymous()) as connection:
+            await count_attempt(connection, limits)
+
+
+async def ask_to_verify(connection: Connection, user_id: int, address: str, now: datetime) -> None:
+    """On the person's transaction: send them the mail with which they show that they read it."""
+    await store.retire(connection, user_id, Purpose.VERIFY)
+    await _send(connection, user_id, Purpose.VERIFY, address, now)
+
+
+async def _send(connection: Connection, user_id: int, purpose: Purpose, address: str, now: datetime) -> None:
+    link_id = uuid.uuid4()
+    await store.insert(connection, link_id, user_id, purpose, address, now + LIFETIMES[purpose])
+    to = address if purpose is Purpose.CHANGE else None
+    await mail.post(connection, user_id, _KINDS[purpose], address=to, reference=link_id)
+
+
+def _address(email: str) -> str:
+    address = normalized_email(email)
+    if address is None:
+        wrong = FieldError("email", "invalid_email", "Enter an e-mail address, like name@example.com.")
+        raise Invalid("invalid_input", "Check the fields that are marked.", errors=[wrong])
+    return address
+
+
+def _link_not_found() -> NotFound:
+    return NotFound("link_not_found", "This link was used already or has expired. Ask for a new one.")

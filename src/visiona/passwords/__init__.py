@@ -1,0 +1,1 @@
+"""Visiona's own accounts: addresses and passwords."""

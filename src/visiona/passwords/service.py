@@ -1,0 +1,107 @@
+"""The built-in identity provider: whoever knows an address and its password is its person.
+
+A password is known as its Argon2id hash. Guessing is slowed down by whoever asks (`accounts`).
+"""
+
+import asyncio
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import argon2
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from visiona.core.ids import opaque_id
+from visiona.db.actor import Anonymous, UserActor
+from visiona.db.pool import Connection, Database
+from visiona.passwords import store
+from visiona.passwords.model import StoredCredentials
+from visiona.ports.identity import AddressTaken, Profile, WrongCredentials
+
+
+class PasswordService:
+    """An `IdentityProvider`. `hasher` differs from the default only in tests."""
+
+    def __init__(self, database: Database, *, hasher: argon2.PasswordHasher | None = None) -> None:
+        self._database = database
+        self._hasher = hasher or default_hasher()
+        # Two at a time, off the event loop, so that a flood cannot take all the memory.
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="argon2")
+        # Verifying against it costs what anybody's hash costs; no password is known to match it.
+        parameters = f"m={self._hasher.memory_cost},t={self._hasher.time_cost},p={self._hasher.parallelism}"
+        self._nobodys_hash = f"$argon2id$v=19${parameters}${'A' * 22}${'A' * 43}"
+
+    async def register(self, email: str, password: str) -> Profile:
+        """As the port says. A taken address costs the same hashing."""
+        password_hash = await self.hash(password)
+        subject = f"user_{opaque_id()}"
+        async with self._database.transaction(Anonymous(looks_up=email)) as connection:
+            user_id = await store.sign_up(connection, subject, email, password_hash)
+        if user_id is None:
+            raise AddressTaken
+        return _profile(subject, email)
+
+    async def check_password(self, email: str, password: str) -> Profile:
+        """As the port says. An unknown address costs what a wrong password costs."""
+        async with self._database.transaction(Anonymous(looks_up=email)) as connection:
+            stored = await store.find_credentials(connection, email)
+        correct = await self._matches(
+            self._nobodys_hash if stored is None else stored.password_hash, password
+        )
+        if stored is None or not correct:
+            raise WrongCredentials
+        await self._renew_hash(stored, password)
+        return _profile(stored.subject, email)
+
+    async def find(self, email: str) -> UserActor | None:
+        """Whose address this is."""
+        async with self._database.transaction(Anonymous(looks_up=email)) as connection:
+            stored = await store.find_credentials(connection, email)
+        return None if stored is None else UserActor(stored.user_id, stored.subject)
+
+    async def knows(self, actor: UserActor, password: str) -> bool:
+        """Whether this is the person's password."""
+        async with self._database.transaction(actor) as connection:
+            stored = await store.own_hash(connection)
+        return await self._matches(self._nobodys_hash if stored is None else stored, password)
+
+    async def hash(self, password: str) -> str:
+        """What `replace` stores. Apart from it, since no transaction should wait for it."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._hasher.hash, password.encode()
+        )
+
+    async def replace(
+        self, connection: Connection, password_hash: str, *, keep_session: uuid.UUID | None
+    ) -> None:
+        """On the person's transaction: this is their password from now on. Their sessions end, but for the
+        one that they keep.
+        """
+        await store.set_hash(connection, password_hash, keep_session)
+
+    async def _renew_hash(self, stored: StoredCredentials, password: str) -> None:
+        """Hash anew with today's parameters, which is only possible while the password is at hand."""
+        if not self._hasher.check_needs_rehash(stored.password_hash):
+            return
+        renewed = await self.hash(password)
+        async with self._database.transaction(UserActor(stored.user_id, stored.subject)) as connection:
+            await store.replace_hash(connection, stored.user_id, stored.password_hash, renewed)
+
+    async def _matches(self, password_hash: str, password: str) -> bool:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._verify, password_hash, password.encode()
+        )
+
+    def _verify(self, password_hash: str, password: bytes) -> bool:
+        try:
+            return self._hasher.verify(password_hash, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+
+def default_hasher() -> argon2.PasswordHasher:
+    """Argon2id with 19 MiB, two passes and one lane: OWASP's recommendation."""
+    return argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+
+
+def _profile(subject: str, email: str) -> Profile:
+    return Profile(subject=subject, email=email, email_verified=False, barred=False, revision=0)
