@@ -40,7 +40,7 @@ NO_RETRIES = RetryConfig("none", BackoffStrategy(1, 1, 1.0, 1), retry_connection
 _REPOSITORY = Path(__file__).parents[3]
 _CONTRACTS = Path(os.environ.get("VISIONA_CONTRACTS_DIR", _REPOSITORY.parent / "shared" / "contracts"))
 _SPECIFICATIONS = _CONTRACTS / "specs" / "clerk"
-_BACKEND, _WEBHOOKS = "urn:clerk-backend", "urn:clerk-webhooks"
+BACKEND, _WEBHOOKS = "urn:clerk-backend", "urn:clerk-webhooks"
 
 
 class SpecChecker:
@@ -51,7 +51,7 @@ class SpecChecker:
         self._webhooks = _load(folder / "webhooks-2025-04-15.yml")
         self._registry = Registry().with_resources(
             [
-                (_BACKEND, Resource(contents=self._backend, specification=DRAFT202012)),
+                (BACKEND, Resource(contents=self._backend, specification=DRAFT202012)),
                 (_WEBHOOKS, Resource(contents=self._webhooks, specification=DRAFT202012)),
             ]
         )
@@ -76,7 +76,7 @@ class SpecChecker:
         except ValueError:
             return  # a fault
         if response.status_code >= 400:
-            self._check(_BACKEND, "/components/schemas/ClerkErrors", body)
+            self._check(BACKEND, "/components/schemas/ClerkErrors", body)
             assert re.fullmatch(r"[0-9a-f]{32}", body["clerk_trace_id"])
             return
         method = response.request.method.lower()
@@ -91,7 +91,7 @@ class SpecChecker:
         place = f"/paths/{_escaped(template)}/{method}/responses/{status}"
         if "$ref" in answers[status]:
             place = answers[status]["$ref"].removeprefix("#")
-        self._check(_BACKEND, f"{place}/content/application~1json/schema", body)
+        self._check(BACKEND, f"{place}/content/application~1json/schema", body)
 
     def check_webhook(self, body: dict[str, Any]) -> None:
         """The envelope, and the object that the document names for this type of event."""

@@ -89,7 +89,9 @@ def test_the_key_set_and_the_frontend_fail_too(sandbox: Any) -> None:
         httpx.get(f"{sandbox.base}/v1/client/handshake", params={"redirect_url": sandbox.base}).status_code
         == 307
     )
+    before = sandbox.state()["jwks_fetches"]
     assert httpx.get(f"{sandbox.base}/.well-known/jwks.json").status_code == 500
+    assert sandbox.state()["jwks_fetches"] == before + 1
     assert httpx.get(f"{sandbox.base}/.well-known/jwks.json").status_code == 200
     assert httpx.post(f"{sandbox.base}/v1/client/sign_ins").status_code == 502
 

@@ -17,6 +17,7 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 from visiona.sandbox.clerk.config import API_VERSIONS
 from visiona.sandbox.clerk.errors import ClerkError, bad_request
 from visiona.sandbox.clerk.faults import Fault
+from visiona.sandbox.clerk.minting import KEY_SETS
 from visiona.sandbox.clerk.params import Fields, Params, read_document, read_pairs
 from visiona.sandbox.clerk.routes import Call, Context, Reply, Route, RouteTable
 from visiona.sandbox.clerk.service import Sandbox
@@ -46,6 +47,8 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call, complete = await _read(cast("HTTPScope", scope), receive)
+        if call.path in KEY_SETS:
+            self._sandbox.count_fetch(call.path)
         fault = self._sandbox.faults.for_request(call.method, call.path)
         try:
             reply = await self._answer(call, fault) if complete else _error_reply(_too_large())

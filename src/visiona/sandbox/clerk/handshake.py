@@ -53,6 +53,12 @@ class Handshakes:
         self._store.delete("handshake", nonce)
         return kept["directives"]
 
+    def forget_old(self) -> None:
+        """Nonces that nobody came for."""
+        for kept in self._store.all("handshake"):
+            if kept["until"] <= self._clock.now():
+                self._store.delete("handshake", kept["id"])
+
     def _directives(self, redirect_url: str, browser: str | None, *, suffixed: bool) -> list[str]:
         dev_browser = self._sessions.dev_browser(browser) or self._sessions.new_dev_browser()
         client = self._store.find("client", dev_browser["client_id"] or "")

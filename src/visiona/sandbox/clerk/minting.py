@@ -41,6 +41,9 @@ from visiona.sandbox.clerk.store import Obj
 OTHER_KEYS: Final = "/.well-known/other-keys.json"
 """Where the key lies that signs for nobody: whoever fetches it has followed a token's header."""
 
+KEY_SETS: Final = frozenset({"/.well-known/jwks.json", "/v1/jwks", OTHER_KEYS})
+"""The paths whose requests are counted, failed ones too."""
+
 Algorithm = Literal["RS256", "HS256", "none"]
 
 

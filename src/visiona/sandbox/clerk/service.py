@@ -42,7 +42,7 @@ class Sandbox:
         self.handshakes = Handshakes(config, self.store, self.clock, self.keys, self.sessions)
         self.mint = Mint(config, self.keys, self.sessions)
         self.fetches: dict[str, int] = {}
-        """How often each of the key sets has been fetched since the start, by its path."""
+        """How often each of the key sets has been asked for since the start, by its path."""
         self._tidier: asyncio.Task[None] | None = None
 
     @contextmanager
@@ -53,6 +53,10 @@ class Sandbox:
 
     def count_fetch(self, path: str) -> None:
         self.fetches[path] = self.fetches.get(path, 0) + 1
+
+    def forget_old(self) -> None:
+        self.events.forget_old()
+        self.handshakes.forget_old()
 
     def start(self) -> None:
         self.sender.start()
@@ -79,9 +83,9 @@ class Sandbox:
             await asyncio.sleep(_TIDY_SECONDS)
             try:
                 with self.acting():
-                    self.events.forget_old()
+                    self.forget_old()
             except Exception:
-                logger.exception("Old events could not be removed; it is tried again in a minute.")
+                logger.exception("What is old could not be removed; it is tried again in a minute.")
 
 
 TheSandbox = NamedDependency[Sandbox]

@@ -120,7 +120,7 @@ def reset(sandbox: TheSandbox) -> None:
 async def change_clock(request: AnyRequest, sandbox: TheSandbox) -> Obj:
     sandbox.clock.advance(_decoded(await request.body(), ClockChange).advance_s)
     with sandbox.acting():
-        sandbox.events.forget_old()
+        sandbox.forget_old()
     return {"now": sandbox.clock.now(), "offset_s": sandbox.clock.offset}
 
 
