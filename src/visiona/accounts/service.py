@@ -60,6 +60,7 @@ from visiona.passwords.service import PasswordService
 from visiona.ports.errors import ProviderError, ProviderNotFound
 from visiona.ports.identity import (
     AccountBarred,
+    AddressRefused,
     AddressTaken,
     HostedIdentity,
     HostedSignInNeeded,
@@ -128,8 +129,9 @@ class AccountService:
             profile = await self._identities.provider.register(credentials.email, credentials.password)
         except AddressTaken as error:
             raise _email_taken() from error
-        except PasswordRefused as error:
-            refusal = FieldError("password", "refused", error.message)
+        except (AddressRefused, PasswordRefused) as error:
+            field = "email" if isinstance(error, AddressRefused) else "password"
+            refusal = FieldError(field, "refused", error.message)
             raise Invalid("invalid_input", "Check the fields that are marked.", errors=[refusal]) from error
         except ProviderError as error:
             raise _unavailable(error) from error
