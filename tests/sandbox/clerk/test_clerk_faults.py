@@ -194,6 +194,50 @@ def test_a_refusal_leaves_no_trace_unless_it_counts(tmp_path: Path) -> None:
     store.close()
 
 
+def thing(id_: str, user_id: str | None, count: int = 0) -> dict[str, Any]:
+    return {"id": id_, "user_id": user_id, "count": count}
+
+
+def test_a_block_that_raises_leaves_records_and_their_order_as_they_were(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for id_ in ("a", "b", "c"):
+        store.put("thing", thing(id_, "one"))
+    with pytest.raises(ZeroDivisionError), store.atomic():
+        store.put("thing", thing("a", "two", 1))
+        store.delete("thing", "b")
+        store.put("thing", thing("b", "two"))
+        store.put("thing", thing("d", "one"))
+        assert [one["id"] for one in store.where("thing", "user_id", "two")] == ["a", "b"]
+        1 / 0  # noqa: B018 - the mistake
+    before = [thing(id_, "one") for id_ in ("a", "b", "c")]
+    assert store.all("thing") == store.where("thing", "user_id", "one") == before
+    assert store.where("thing", "user_id", "two") == []
+    store.find("thing", "a")["count"] = 9
+    assert store.all("thing") == before
+    store.close()
+    again = Store(tmp_path)
+    assert again.all("thing") == again.where("thing", "user_id", "one") == before
+    again.close()
+
+
+def test_a_line_that_was_cut_off_is_passed_over(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put("thing", thing("whole", None))
+    with store.atomic():
+        store.put("thing", thing("half", None))
+        store.put("thing", thing("other half", None))
+    store.close()
+    log = tmp_path / "records.jsonl"
+    log.write_bytes(log.read_bytes()[:-20])
+    again = Store(tmp_path)
+    assert [one["id"] for one in again.all("thing")] == ["whole"]
+    again.put("thing", thing("next", None))
+    again.close()
+    last = Store(tmp_path)
+    assert [one["id"] for one in last.all("thing")] == ["whole", "next"]
+    last.close()
+
+
 def test_a_sandbox_never_runs_in_production(tmp_path: Path) -> None:
     secret = "whsec_" + base64.b64encode(b"x").decode()
     config = ClerkSandboxConfig(
