@@ -58,12 +58,17 @@ def sandbox(
     replicate_port: int | None = None,
     llm_port: int | None = None,
     stripe_port: int | None = None,
+    clerk_port: int | None = None,
+    mail_port: int | None = None,
     supervised: Supervised = False,
 ) -> None:
     """Serve the sandbox that stands in for providers without a key: those that are given a port."""
-    from visiona.entrypoints.cli.running import serve_sandbox
+    from visiona.entrypoints.cli.running import SandboxPorts, serve_sandbox
 
-    serve_sandbox(replicate_port, llm_port, stripe_port, supervised=supervised)
+    ports = SandboxPorts(
+        replicate=replicate_port, llm=llm_port, stripe=stripe_port, clerk=clerk_port, mail=mail_port
+    )
+    serve_sandbox(ports, supervised=supervised)
 
 
 def migrate() -> None:

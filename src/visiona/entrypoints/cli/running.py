@@ -8,13 +8,23 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from urllib.parse import unquote, urlsplit
 
 import uvicorn
 
 from visiona.db.events import EventHub
-from visiona.settings import STRIPE_WEBHOOK_PATH, Settings, read_settings
+from visiona.sandbox.guard import SandboxInProductionError
+from visiona.settings import (
+    CLERK_WEBHOOK_PATH,
+    LOOPBACK_HOSTS,
+    STRIPE_WEBHOOK_PATH,
+    Settings,
+    SettingsError,
+    read_settings,
+)
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
@@ -60,17 +70,34 @@ def work_forever(*, supervised: bool) -> None:
     asyncio.run(run(build(settings, "worker")))
 
 
-def serve_sandbox(
-    replicate_port: int | None, llm_port: int | None, stripe_port: int | None, *, supervised: bool
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxPorts:
+    """Where each sandbox listens; None for those that are not wanted."""
+
+    replicate: int | None = None
+    llm: int | None = None
+    stripe: int | None = None
+    clerk: int | None = None
+    mail: int | None = None
+
+
+def serve_sandbox(ports: SandboxPorts, *, supervised: bool) -> None:
+    """Until stopped. Raises `SettingsError` where a sandbox cannot be run with these settings."""
     settings = _start(supervised=supervised)
-    servers: list[tuple[object, int]] = []
-    if replicate_port is not None:
-        servers.append((_replicate_sandbox(settings, replicate_port), replicate_port))
-    if llm_port is not None:
-        servers.append((_llm_sandbox(settings), llm_port))
-    if stripe_port is not None:
-        servers.append((_stripe_sandbox(settings, stripe_port), stripe_port))
+    try:
+        servers = [
+            (make(settings, port), port)
+            for make, port in (
+                (_replicate_sandbox, ports.replicate),
+                (_llm_sandbox, ports.llm),
+                (_stripe_sandbox, ports.stripe),
+                (_clerk_sandbox, ports.clerk),
+                (_mail_sandbox, ports.mail),
+            )
+            if port is not None
+        ]
+    except (ValueError, SandboxInProductionError) as error:
+        raise SettingsError(f"The sandbox cannot be run: {str(error).rstrip('.')}.") from error
     asyncio.run(_serve_together(servers))
 
 
@@ -92,7 +119,7 @@ def _replicate_sandbox(settings: Settings, port: int) -> object:
     return create_app(config)
 
 
-def _llm_sandbox(settings: Settings) -> object:
+def _llm_sandbox(settings: Settings, _: int) -> object:
     from visiona.sandbox.llm import LlmSandboxConfig, create_app  # noqa: PLC0415 - only this process
 
     config = LlmSandboxConfig(
@@ -115,6 +142,42 @@ def _stripe_sandbox(settings: Settings, port: int) -> object:
         secret_key=settings.stripe_api_key or "",
         webhook_url=settings.local_url + STRIPE_WEBHOOK_PATH,
         webhook_secret=next(iter(settings.stripe_webhook_secret), ""),
+        environment=settings.environment,
+    )
+    return create_app(config)
+
+
+def _clerk_sandbox(settings: Settings, port: int) -> object:
+    from visiona.sandbox.clerk import (  # noqa: PLC0415 - only this process
+        ClerkSandboxConfig,
+        create_app,
+    )
+
+    config = ClerkSandboxConfig(
+        data_dir=settings.data_dir / "sandbox",
+        public_url=f"http://127.0.0.1:{port}",
+        secret_key=settings.clerk_secret_key or "",
+        webhook_url=settings.local_url + CLERK_WEBHOOK_PATH,
+        webhook_secret=next(iter(settings.clerk_webhook_secret), ""),
+        environment=settings.environment,
+    )
+    return create_app(config)
+
+
+def _mail_sandbox(settings: Settings, port: int) -> object:
+    """Takes mail where the settings say that it is sent to, with the password that stands there."""
+    from visiona.sandbox.mail import MailSandboxConfig, create_app  # noqa: PLC0415 - only this process
+
+    smtp = urlsplit(settings.smtp_url or "")
+    if smtp.hostname not in LOOPBACK_HOSTS or not smtp.port or not smtp.password:
+        raise SettingsError(
+            "VISIONA_SMTP_URL must lead to the mail sandbox, like smtp://visiona:key@127.0.0.1:2525."
+        )
+    config = MailSandboxConfig(
+        data_dir=settings.data_dir / "sandbox",
+        public_url=f"http://127.0.0.1:{port}",
+        smtp_port=smtp.port,
+        key=unquote(smtp.password),
         environment=settings.environment,
     )
     return create_app(config)

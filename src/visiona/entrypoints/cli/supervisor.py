@@ -20,11 +20,12 @@ from collections.abc import Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
+from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
 
 from rich.console import Console
 
-from visiona.settings import Settings, SettingsError, read_settings
+from visiona.settings import LOOPBACK_HOSTS, Settings, SettingsError, read_settings
 
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 25.0
@@ -141,7 +142,7 @@ def _run(settings: Settings, stop: _Stop) -> int:
     from visiona.bootstrap import prepare_database  # noqa: PLC0415 - after the first sign of life
 
     environment, sandbox = _environment(settings)
-    processes = _Processes(environment)
+    processes = _Processes({**os.environ, **environment})
     try:
         if sandbox:
             processes.start("sandbox", *sandbox)
@@ -150,7 +151,7 @@ def _run(settings: Settings, stop: _Stop) -> int:
         processes.start("worker")
         if not _wait_until_ready(settings, processes, stop):
             return 0 if stop.requested else 1
-        _greet(settings)
+        _greet(settings, environment.get("VISIONA_SANDBOX_INBOX_URL"))
         while not stop.requested:
             processes.restart_dead()
             time.sleep(0.2)
@@ -211,33 +212,95 @@ def _environment(settings: Settings) -> tuple[dict[str, str], list[str]]:
         "VISIONA_DATA_DIR": str(settings.data_dir.resolve()),
     }
     sandbox: list[str] = []
-    if settings.replicate_api_token is None:
-        port = _free_port()
-        sandbox += ["--replicate-port", str(port)]
-        values |= {
-            "VISIONA_REPLICATE_API_TOKEN": "r8_sandbox",
-            "VISIONA_REPLICATE_BASE_URL": f"http://127.0.0.1:{port}/v1",
-            "VISIONA_REPLICATE_DELIVERY_HOSTS": f"127.0.0.1:{port}",
-            "VISIONA_REPLICATE_WEBHOOK_SECRET": _sandbox_webhook_secret(settings),
-        }
-    if not (settings.openai_api_key or settings.anthropic_api_key):
-        port = _free_port()
-        sandbox += ["--llm-port", str(port)]
-        values |= {
-            "VISIONA_OPENAI_API_KEY": "sk-sandbox",
-            "VISIONA_OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1",
-            "VISIONA_ANTHROPIC_API_KEY": "sk-ant-sandbox",
-            "VISIONA_ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}",
-        }
-    if settings.billing and settings.stripe_api_key is None:
-        port = _kept_port(settings.data_dir / "sandbox" / "stripe.port")
-        sandbox += ["--stripe-port", str(port)]
-        values |= {
-            "VISIONA_STRIPE_API_KEY": "sk_test_sandbox",
-            "VISIONA_STRIPE_BASE_URL": f"http://127.0.0.1:{port}",
-            "VISIONA_STRIPE_WEBHOOK_SECRET": _sandbox_webhook_secret(settings),
-        }
-    return {**os.environ, **values}, sandbox
+    for arguments, given in (
+        _replicate_sandbox(settings),
+        _llm_sandbox(settings),
+        _stripe_sandbox(settings),
+        _clerk_sandbox(settings),
+        _mail_sandbox(settings),
+    ):
+        sandbox += arguments
+        values |= given
+    return values, sandbox
+
+
+# The sandboxes: the arguments that bring each, and what the processes are told of it. Nothing where the
+# real service is configured.
+
+_Sandbox = tuple[list[str], dict[str, str]]
+_NO_SANDBOX: _Sandbox = ([], {})
+
+
+def _replicate_sandbox(settings: Settings) -> _Sandbox:
+    if settings.replicate_api_token is not None:
+        return _NO_SANDBOX
+    port = _free_port()
+    return ["--replicate-port", str(port)], {
+        "VISIONA_REPLICATE_API_TOKEN": "r8_sandbox",
+        "VISIONA_REPLICATE_BASE_URL": f"http://127.0.0.1:{port}/v1",
+        "VISIONA_REPLICATE_DELIVERY_HOSTS": f"127.0.0.1:{port}",
+        "VISIONA_REPLICATE_WEBHOOK_SECRET": _sandbox_webhook_secret(settings),
+    }
+
+
+def _llm_sandbox(settings: Settings) -> _Sandbox:
+    if settings.openai_api_key or settings.anthropic_api_key:
+        return _NO_SANDBOX
+    port = _free_port()
+    return ["--llm-port", str(port)], {
+        "VISIONA_OPENAI_API_KEY": "sk-sandbox",
+        "VISIONA_OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1",
+        "VISIONA_ANTHROPIC_API_KEY": "sk-ant-sandbox",
+        "VISIONA_ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}",
+    }
+
+
+def _stripe_sandbox(settings: Settings) -> _Sandbox:
+    if not settings.billing or settings.stripe_api_key is not None:
+        return _NO_SANDBOX
+    port = _kept_port(settings.data_dir / "sandbox" / "stripe.port")
+    return ["--stripe-port", str(port)], {
+        "VISIONA_STRIPE_API_KEY": "sk_test_sandbox",
+        "VISIONA_STRIPE_BASE_URL": f"http://127.0.0.1:{port}",
+        "VISIONA_STRIPE_WEBHOOK_SECRET": _sandbox_webhook_secret(settings),
+    }
+
+
+def _clerk_sandbox(settings: Settings) -> _Sandbox:
+    """Its key is a secret: with it anybody on this machine could sign in as anybody."""
+    if not settings.hosted_identity or settings.clerk_secret_key is not None:
+        return _NO_SANDBOX
+    if urlsplit(settings.origin).hostname not in LOOPBACK_HOSTS:
+        raise SettingsError(
+            f"The sandbox of Clerk signs people in on this machine only, and not at {settings.origin}. Leave "
+            "VISIONA_PUBLIC_URL and VISIONA_HOST out, or set the keys from https://dashboard.clerk.com."
+        )
+    from visiona.sandbox.clerk import publishable_key  # noqa: PLC0415 - seldom needed
+
+    folder = settings.data_dir / "sandbox"
+    port = _kept_port(folder / "clerk.port")
+    url = f"http://127.0.0.1:{port}"
+    return ["--clerk-port", str(port)], {
+        "VISIONA_CLERK_SECRET_KEY": f"sk_test_{_kept_key(folder / 'clerk.key')}",
+        "VISIONA_CLERK_PUBLISHABLE_KEY": publishable_key(url),
+        "VISIONA_CLERK_WEBHOOK_SECRET": _sandbox_webhook_secret(settings),
+        "VISIONA_CLERK_BASE_URL": f"{url}/v1",
+        "VISIONA_CLERK_FRONTEND_URL": url,
+        "VISIONA_CLERK_ACCOUNTS_URL": url,
+    }
+
+
+def _mail_sandbox(settings: Settings) -> _Sandbox:
+    if settings.smtp_url is not None:
+        return _NO_SANDBOX
+    folder = settings.data_dir / "sandbox"
+    port = _kept_port(folder / "mail.port")
+    key = _kept_key(folder / "mail.key")
+    return ["--mail-port", str(port)], {
+        "VISIONA_SMTP_URL": f"smtp://visiona:{key}@127.0.0.1:{_free_port()}",
+        "VISIONA_MAIL_FROM": settings.mail_from or "Visiona <visiona@sandbox.invalid>",
+        "VISIONA_SANDBOX_INBOX_URL": f"http://127.0.0.1:{port}",
+    }
 
 
 def _sandbox_webhook_secret(settings: Settings) -> str:
@@ -245,8 +308,17 @@ def _sandbox_webhook_secret(settings: Settings) -> str:
     return f"whsec_{base64.b64encode(key).decode()}"
 
 
+def _kept_key(path: Path) -> str:
+    from visiona.entrypoints.cli.running import secret_from_file  # noqa: PLC0415 - production does without
+
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return secret_from_file(path)
+
+
 def _kept_port(path: Path) -> int:
-    """The port of the last time, if it is free still: links to invoices and open checkouts lead there."""
+    """The port of the last time, if it is free still: invoices, open checkouts, mails and signed-in
+    browsers lead there.
+    """
     with contextlib.suppress(OSError, ValueError, OverflowError), socket.socket() as probe:
         port = int(path.read_text(encoding="ascii"))
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -278,7 +350,7 @@ def _wait_until_ready(settings: Settings, processes: _Processes, stop: _Stop) ->
     return False
 
 
-def _greet(settings: Settings) -> None:
+def _greet(settings: Settings, inbox: str | None) -> None:
     console.print(f"\n  [bold]Visiona[/bold] is ready at [bold]{settings.origin}[/bold]")
     missing = {
         "trainings and images": ("VISIONA_REPLICATE_API_TOKEN", settings.replicate_api_token),
@@ -287,10 +359,16 @@ def _greet(settings: Settings) -> None:
             settings.openai_api_key or settings.anthropic_api_key,
         ),
         "payments": ("VISIONA_STRIPE_API_KEY", settings.stripe_api_key if settings.billing else "off"),
+        "Clerk's accounts": (
+            "VISIONA_CLERK_SECRET_KEY",
+            settings.clerk_secret_key if settings.hosted_identity else "off",
+        ),
     }
     for what, (setting, value) in missing.items():
         if value is None:
             console.print(f"  Sandbox: {what} are simulated on this machine; set {setting} for real ones.")
+    if inbox is not None:
+        console.print(f"  Sandbox: mails are sent to nobody; read them at {inbox}, or set VISIONA_SMTP_URL.")
     console.print(f"  Your data: {_shown(settings.data_dir)}    Stop with Ctrl-C.\n")
 
 
