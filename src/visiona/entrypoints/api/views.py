@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from visiona.accounts.model import SignedIn, User
+from visiona.accounts.model import Role, SignedIn, User
 from visiona.billing.model import Quota, Use
 from visiona.bootstrap import App
 from visiona.clones.model import Clone
@@ -52,8 +52,12 @@ class QuotaView(msgspec.Struct):
 
 
 class MeView(msgspec.Struct):
+    """`email_verified` says whether the person has shown that they read this address."""
+
     id: int
     email: str
+    email_verified: bool
+    role: Role
     plan: str
     created_at: str
     quota: QuotaView
@@ -151,7 +155,15 @@ def user_view(user: User, plan: str) -> UserView:
 
 
 def me_view(user: User, quota: Quota) -> MeView:
-    return MeView(user.id, user.email, quota.plan.name, rfc3339(user.created_at), quota_view(quota))
+    return MeView(
+        id=user.id,
+        email=user.email,
+        email_verified=user.email_verified,
+        role=user.role,
+        plan=quota.plan.name,
+        created_at=rfc3339(user.created_at),
+        quota=quota_view(quota),
+    )
 
 
 def signed_in_view(signed_in: SignedIn, plan: str) -> SignedInView:
