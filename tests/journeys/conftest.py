@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -20,16 +21,25 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from tests.factories.ledger import STRAY, UNEVEN, UNSETTLED
 from tests.factories.photos import phone_photos
 
+from visiona.sandbox.clerk import publishable_key
+
 SECRET_KEY = "a-secret-key-for-tests-that-is-long-enough"
 WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SANDBOX_AUTHORIZATION = {"Authorization": "Bearer r8_sandbox"}
 STRIPE_WEBHOOK_SECRET = "whsec_stripe_sandbox_of_the_journeys"
 STRIPE_AUTHORIZATION = {"Authorization": "Bearer sk_test_sandbox"}
+CLERK_KEY = "sk_test_sandbox_of_the_journeys"
+CLERK_AUTHORIZATION = {"Authorization": f"Bearer {CLERK_KEY}"}
+MAIL_KEY = "key-of-the-inbox"
 PASSWORD = "correct horse battery staple"
 
 ROOT = Path(__file__).parents[2]
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
+
+CLERK = {"VISIONA_IDENTITY": "clerk"}
+both_identities = pytest.mark.parametrize("stack", [{}, CLERK], ids=["builtin", "clerk"], indirect=True)
+"""For what must not depend on who keeps the accounts."""
 
 
 @dataclass
@@ -40,14 +50,18 @@ class Stack:
     sandbox_url: str
     llm_url: str
     stripe_url: str
+    inbox_url: str
+    clerk_url: str
     owner_url: str
     data_dir: Path
     environment: dict[str, str]
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def start(self, command: str, *arguments: str) -> None:
-        with (self.data_dir / f"{command}.log").open("ab") as log:
-            self.processes[command] = subprocess.Popen(
+    def start(self, command: str, *arguments: str, name: str = "") -> None:
+        """`name` tells it from others of the same command."""
+        name = name or command
+        with (self.data_dir / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "visiona", command, *arguments],
                 env=self.environment,
                 stdout=log,
@@ -104,6 +118,31 @@ class Stack:
         url = f"{self.stripe_url}/_sandbox/state"
         return httpx.get(url, headers=STRIPE_AUTHORIZATION, timeout=60).raise_for_status().json()
 
+    def mails(self, to: str) -> list[dict[str, Any]]:
+        """What was sent to this address, newest first: `subject`, `text`, `links` and more."""
+        url = f"{self.inbox_url}/_sandbox/messages"
+        headers = {"Authorization": f"Bearer {MAIL_KEY}"}
+        return httpx.get(url, params={"to": to}, headers=headers).raise_for_status().json()
+
+    @property
+    def hosted(self) -> bool:
+        """Whether the accounts are Clerk's."""
+        return bool(self.clerk_url)
+
+    def start_clerk(self) -> None:
+        """Clerk's sandbox is a process of its own, so that it can be away."""
+        self.start("sandbox", "--clerk-port", str(urlsplit(self.clerk_url).port), name="clerk")
+        wait_until(lambda: answers(self.clerk_url), 30)
+
+    def clerk(self, path: str, method: str = "POST", json: Any = None) -> Any:
+        """Ask Clerk's sandbox with its key: `/v1/...` of its Backend API, or `/_sandbox/...`. Answers what
+        it says, None for nothing.
+        """
+        url = self.clerk_url + path
+        answer = httpx.request(method, url, json=json, headers=CLERK_AUTHORIZATION, timeout=60)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Behind row-level security, as the database's superuser."""
         with psycopg.connect(self.owner_url) as connection:
@@ -126,14 +165,22 @@ class Stack:
 @contextmanager
 def running_stack(owner_url: str, data_dir: Path, **settings: str) -> Generator[Stack]:
     """A stack on this database, serving; `settings` are further `VISIONA_…` variables. With billing off
-    there is no Stripe.
+    there is no Stripe, and Clerk only where it keeps the accounts.
     """
-    port, replicate_port, llm_port, stripe_port = (free_port() for _ in range(4))
+    port, replicate_port, llm_port, stripe_port, mail_port, clerk_port = (free_port() for _ in range(6))
     sells = settings.get("VISIONA_BILLING") != "off"
     stripe_settings = {
         "VISIONA_STRIPE_API_KEY": "sk_test_sandbox",
         "VISIONA_STRIPE_BASE_URL": f"http://127.0.0.1:{stripe_port}",
         "VISIONA_STRIPE_WEBHOOK_SECRET": STRIPE_WEBHOOK_SECRET,
+    }
+    hosted = settings.get("VISIONA_IDENTITY") == "clerk"
+    clerk_url = f"http://127.0.0.1:{clerk_port}"
+    clerk_settings = {
+        "VISIONA_CLERK_SECRET_KEY": CLERK_KEY,
+        "VISIONA_CLERK_PUBLISHABLE_KEY": publishable_key(clerk_url),
+        "VISIONA_CLERK_WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "VISIONA_CLERK_BASE_URL": f"{clerk_url}/v1",
     }
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("VISIONA_")},
@@ -151,7 +198,11 @@ def running_stack(owner_url: str, data_dir: Path, **settings: str) -> Generator[
         "VISIONA_ANTHROPIC_BASE_URL": f"http://127.0.0.1:{llm_port}",
         "VISIONA_SANDBOX_TRAINING_SECONDS": "1.5",
         "VISIONA_SANDBOX_GENERATION_SECONDS": "0.5",
+        "VISIONA_SMTP_URL": f"smtp://visiona:{MAIL_KEY}@127.0.0.1:{free_port()}",
+        "VISIONA_MAIL_FROM": "Visiona <visiona@sandbox.invalid>",
+        "VISIONA_SANDBOX_INBOX_URL": f"http://127.0.0.1:{mail_port}",
         **(stripe_settings if sells else {}),
+        **(clerk_settings if hosted else {}),
         **settings,
     }
     stack = Stack(
@@ -159,16 +210,20 @@ def running_stack(owner_url: str, data_dir: Path, **settings: str) -> Generator[
         sandbox_url=f"http://127.0.0.1:{replicate_port}",
         llm_url=f"http://127.0.0.1:{llm_port}",
         stripe_url=f"http://127.0.0.1:{stripe_port}" if sells else "",
+        inbox_url=f"http://127.0.0.1:{mail_port}",
+        clerk_url=clerk_url if hosted else "",
         owner_url=owner_url,
         data_dir=data_dir,
         environment=environment,
     )
     try:
         stack.run("migrate")
-        ports = {"--replicate-port": replicate_port, "--llm-port": llm_port}
+        ports = {"--replicate-port": replicate_port, "--llm-port": llm_port, "--mail-port": mail_port}
         if sells:
             ports["--stripe-port"] = stripe_port
         stack.start("sandbox", *(str(part) for option in ports.items() for part in option))
+        if hosted:
+            stack.start_clerk()
         stack.start("serve")
         stack.start("worker")
         wait_until(lambda: _serves(stack), 60)
@@ -181,7 +236,8 @@ def _serves(stack: Stack) -> bool:
     for command, process in stack.processes.items():
         if process.poll() is not None:
             pytest.fail(f"{command} did not start:\n{stack.log(command)[-3000:]}")
-    return all(answers(url) for url in (f"{stack.url}/readyz", stack.sandbox_url, stack.stripe_url) if url)
+    urls = (f"{stack.url}/readyz", stack.sandbox_url, stack.stripe_url, stack.inbox_url)
+    return all(answers(url) for url in urls if url)
 
 
 def answers(url: str) -> bool:
@@ -321,6 +377,29 @@ def new_page(browser: Browser, stack: Stack, complaints: list[str], **options: o
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
     return page
+
+
+def sign_up(page: Page, stack: Stack, email: str) -> None:
+    """From the landing page to the studio, as somebody new; at Clerk, that leads over its own pages."""
+    page.goto(stack.url)
+    page.get_by_test_id("cta").first.click()
+    if stack.hosted:
+        page.get_by_test_id("sign-up-email").fill(email)
+        page.get_by_test_id("sign-up-password").fill(PASSWORD)
+        page.get_by_test_id("sign-up-legal").check()
+        page.get_by_test_id("sign-up-submit").click()
+        page.get_by_test_id("verify-code").fill(page.get_by_test_id("sandbox-code").inner_text())
+        page.get_by_test_id("verify-submit").click()
+    else:
+        page.get_by_test_id("email").fill(email)
+        page.get_by_test_id("password").fill(PASSWORD)
+        page.get_by_test_id("submit").click()
+    page.wait_for_url(f"{stack.url}/studio")
+
+
+def assert_log_in_page(page: Page, stack: Stack) -> None:
+    """Where somebody who is not signed in is led."""
+    page.wait_for_url(f"{stack.clerk_url}/sign-in**" if stack.hosted else f"{stack.url}/login**")
 
 
 def screenshot(page: Page, name: str, *, whole: bool = False) -> None:

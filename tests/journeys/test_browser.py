@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from tests.journeys.conftest import DESKTOP, PASSWORD, PHONE, Stack, new_page, screenshot
+from tests.journeys.conftest import (
+    CLERK,
+    DESKTOP,
+    PHONE,
+    Stack,
+    assert_log_in_page,
+    new_page,
+    screenshot,
+    sign_up,
+)
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(240)]
-
-
-def sign_up(page: Page, email: str) -> None:
-    page.goto("/")
-    page.get_by_test_id("cta").first.click()
-    page.get_by_test_id("email").fill(email)
-    page.get_by_test_id("password").fill(PASSWORD)
-    page.get_by_test_id("submit").click()
-    page.wait_for_url("**/studio")
 
 
 def train(page: Page, photos: list[Path]) -> None:
@@ -45,14 +45,17 @@ def create(page: Page, prompt: str, images: int) -> None:
         assert picture.evaluate("image => image.naturalWidth") > 100
 
 
-@pytest.mark.parametrize("stack", [{"VISIONA_SANDBOX_TRAINING_SECONDS": "4"}], indirect=True)
+SLOWLY = {"VISIONA_SANDBOX_TRAINING_SECONDS": "4"}
+
+
+@pytest.mark.parametrize("stack", [SLOWLY, SLOWLY | CLERK], ids=["builtin", "clerk"], indirect=True)
 def test_the_whole_job(browser: Browser, stack: Stack, grace: list[Path]) -> None:
     complaints: list[str] = []
     page = new_page(browser, stack, complaints, viewport=DESKTOP)
     page.goto("/")
     expect(page.get_by_test_id("sandbox-note")).to_be_visible()
     screenshot(page, "landing")
-    sign_up(page, "grace@example.com")
+    sign_up(page, stack, "grace@example.com")
     screenshot(page, "studio-empty")
     train(page, grace)
 
@@ -85,7 +88,7 @@ def test_the_whole_job(browser: Browser, stack: Stack, grace: list[Path]) -> Non
     screenshot(page, "account")
 
     stranger = new_page(browser, stack, complaints, viewport=PHONE, color_scheme="dark")
-    sign_up(stranger, "eileen@example.com")
+    sign_up(stranger, stack, "eileen@example.com")
     screenshot(stranger, "phone-studio-empty")
     expect(stranger.get_by_test_id("photo-card")).to_have_count(0)
     expect(stranger.get_by_test_id("clone-card")).to_have_count(0)
@@ -97,7 +100,7 @@ def test_the_whole_job(browser: Browser, stack: Stack, grace: list[Path]) -> Non
     page.get_by_test_id("logout").click()
     page.wait_for_url(f"{stack.url}/")
     page.goto("/studio")
-    assert page.url.startswith(f"{stack.url}/login")
+    assert_log_in_page(page, stack)
     assert complaints == []
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.journeys.conftest import PASSWORD, NewPerson, Stack, wait_until
+from tests.journeys.conftest import PASSWORD, NewPerson, Stack, both_identities, wait_until
 
 pytestmark = pytest.mark.journey
 
 
+@both_identities
 def test_from_sign_up_to_deleting_an_image(stack: Stack, new_person: NewPerson, grace: list[Path]) -> None:
     person = new_person(stack, "grace@example.com")
 
