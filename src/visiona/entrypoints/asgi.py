@@ -27,7 +27,7 @@ from visiona.entrypoints.api import (
     problems,
 )
 from visiona.entrypoints.api.access import attach
-from visiona.entrypoints.api.security import guard, payment_origins, security_headers
+from visiona.entrypoints.api.security import guard, payment_origins, security_headers, sign_in_origins
 from visiona.entrypoints.hooks import clerk, replicate, stripe
 from visiona.entrypoints.web import hosted
 from visiona.entrypoints.web.pages import create_pages
@@ -39,7 +39,10 @@ API_ROOMS = (auth, account, photos, models, generate, gallery, payment, keys, fa
 
 def create_asgi(app: App) -> Litestar:
     """The whole web application; the `App` is opened and closed with it."""
-    targets = payment_origins(app.settings)
+    targets = (
+        *payment_origins(app.settings),
+        *sign_in_origins(app.accounts.hosted, app.settings.origin),
+    )
     headers = security_headers(None, targets)
 
     @asynccontextmanager

@@ -23,6 +23,7 @@ from visiona.core.errors import Conflict, Forbidden, Unauthenticated
 from visiona.db.actor import UserActor
 from visiona.entrypoints.api.access import Access, Identity, Role, access_of
 from visiona.keys.model import KEY_MARK, KeyHolder, Scope
+from visiona.ports.identity import HostedIdentity
 from visiona.settings import LOOPBACK_HOSTS, Settings
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -69,6 +70,14 @@ def payment_origins(settings: Settings) -> tuple[str, ...]:
         return _STRIPE_PAGES
     sandbox = urlsplit(settings.stripe_base_url)
     return (*_STRIPE_PAGES, f"{sandbox.scheme}://{sandbox.netloc}")
+
+
+def sign_in_origins(hosted: HostedIdentity | None, origin: str) -> tuple[str, ...]:
+    """The identity service's pages: a form of somebody whose session has ended leads there, and back."""
+    if hosted is None:
+        return ()
+    pages = (hosted.sign_in_page(origin), hosted.handshake_page(origin, reason="", browser_token=None))
+    return tuple(dict.fromkeys(f"{urlsplit(page).scheme}://{urlsplit(page).netloc}" for page in pages))
 
 
 class LogInFirst(Exception):
