@@ -29,10 +29,11 @@ exactly like one that does not exist, with 404.
 | page | Somebody who is signed in; others are led to the log-in page. |
 | visitor | Anybody; the page knows who is signed in. |
 
-Who is not signed in, or shows a token that is not valid, is refused with 401. Everything else is a 403:
+Who is not signed in, or shows a token that is not valid, is refused with 401. What is for administrators
+is to everybody else who is signed in no address at all: 404 `not_found`. Everything else is a 403:
 `account_suspended`, `insufficient_scope` for a key without the scope, `session_required` for a key where
-only a person may ask, `not_permitted` without the role, and `confirmation_required` where the session has
-to be fresh, which means that its person has shown recently who they are. What a page of another site
+only a person may ask, and `confirmation_required` where the session has to be fresh, which means that its
+person has shown recently who they are. What a page of another site
 sends along with the browser's cookie, or as a log-in, is refused with `origin_mismatch`.
 """
 

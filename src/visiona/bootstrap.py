@@ -54,6 +54,8 @@ from visiona.adapters.stripe import verify_webhook as verify_stripe_webhook
 from visiona.addresses import jobs as address_jobs
 from visiona.addresses.model import AddressSettings
 from visiona.addresses.service import AddressService
+from visiona.administration import jobs as administration_jobs
+from visiona.administration.service import AdministrationService
 from visiona.billing import jobs as billing_jobs
 from visiona.billing.model import Catalogue, PlanFileError, read_catalogue
 from visiona.billing.service import BillingService, missing_plans, publish_plans
@@ -129,6 +131,7 @@ class App:
     clones: CloneService
     generations: GenerationService
     gallery: GalleryService
+    administration: AdministrationService
     keys: KeyService
     inbox: InboxService
     read_replicate_webhook: WebhookReader
@@ -180,6 +183,7 @@ class App:
             *inbox_jobs.jobs(self.inbox),
             *clone_jobs.jobs(self.clones),
             *generation_jobs.jobs(self.generations),
+            *administration_jobs.jobs(self.administration),
         ]
 
 
@@ -247,6 +251,7 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
         clones=clones,
         generations=generations,
         gallery=GalleryService(database, objects),
+        administration=AdministrationService(database, clock, billing),
         keys=KeyService(database, clock),
         inbox=InboxService(database, _handlers(accounts, clones, generations, payments)),
         read_replicate_webhook=_replicate_reader(replicate, clock),

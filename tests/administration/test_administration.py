@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from typing import LiteralString
 
 import pytest
 from tests.administration.conftest import MakeAdmin, MakePerson
@@ -322,6 +323,22 @@ async def test_ending_sessions(
     assert await log_of(alice.id) == [("admin.sessions_ended", expected)]
     with pytest.raises(Conflict):
         await service.end_sessions(admin, alice.id, Reason.SECURITY)
+
+
+async def test_sessions_at_the_identity_service_end_too(
+    service: AdministrationService, admin: AdminActor, make_person: MakePerson, owner: Connection
+) -> None:
+    asked: LiteralString = """select args ->> 'session_id' from procrastinate.procrastinate_jobs
+      where task_name = 'accounts.end_remote'"""
+    for act in (service.suspend, service.end_sessions):
+        person = await make_person()
+        session_id = await fetch_value(
+            owner,
+            "update sessions set provider_session_id = 'sess_' || user_id where user_id = %s returning id::text",
+            [person.id],
+        )
+        await act(admin, person.id, Reason.SECURITY)
+        assert (session_id,) in await (await owner.execute(asked)).fetchall()
 
 
 async def test_nobody_suspends_themself_or_another_administrator(

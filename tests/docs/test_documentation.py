@@ -30,7 +30,7 @@ each_document = pytest.mark.parametrize(
 # that every machine has; anything else would be a file of somebody's own.
 ABSOLUTE_PATHS = frozenset(
     {"api", "media", "static", "healthz", "readyz", "login", "signup", "studio", "gallery", "account"}
-    | {"logout", "pricing", "billing"}
+    | {"logout", "pricing", "billing", "admin"}
     | {".well-known", "v1", "files", "_sandbox", "run", "dev"}
 )
 AROUND_VISIONA = "Read by tools around Visiona"

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from tests.web import records
 from tests.web.plans import (
     CATALOGUE,
     DEAR_CATALOGUE,
@@ -145,6 +146,19 @@ def billing(found: Any, **changes: Any) -> dict[str, Any]:
     return {**SIGNED_IN, **base, **changes}
 
 
+def support(**changes: Any) -> dict[str, Any]:
+    return {"until": None, "hours": (1, 8, 24, 72), "administrator": False, **changes}
+
+
+def people(**changes: Any) -> dict[str, Any]:
+    base: dict[str, Any] = {"people": [], "earlier": 12, "paged": True, "q": "", "list": "newest"}
+    return {**SIGNED_IN, **base, **changes}
+
+
+def person(record: Any, *, fresh: bool = True) -> dict[str, Any]:
+    return {**SIGNED_IN, **records.person_page(record, fresh=fresh)}
+
+
 _FORM_ERRORS = [{"field": "password", "code": "too_short", "message": "Use at least 10 characters."}]
 _PLANS = cards(view(), None, CATALOGUE)
 _INVOICES = [invoice_view(invoice(InvoiceStatus.OPEN, number=None)), invoice_view(invoice(number=HOSTILE))]
@@ -192,7 +206,53 @@ PAGES: dict[str, tuple[str, str, dict[str, Any]]] = {
         "/gallery",
         gallery(images=[IMAGE, IMAGE], models=[model("Ready")], next_cursor="99", model_id=21),
     ),
-    "account": ("account.html.j2", "/account", SIGNED_IN),
+    "account": ("account.html.j2", "/account", {**SIGNED_IN, "support": support()}),
+    "account, support allowed": (
+        "account.html.j2",
+        "/account",
+        {**SIGNED_IN, "support": support(until=NOW, administrator=True)},
+    ),
+    "account, history": (
+        "account_history.html.j2",
+        "/account/history",
+        {**SIGNED_IN, "lines": records.LINES, "earlier": 1, "paged": True},
+    ),
+    "account, empty history": (
+        "account_history.html.j2",
+        "/account/history",
+        {**SIGNED_IN, "lines": [], "earlier": None, "paged": False},
+    ),
+    "admin, people": (
+        "admin/people.html.j2",
+        "/admin",
+        people(people=[records.line(one) for one in (records.FULL, records.SUSPENDED, records.COLLEAGUE)]),
+    ),
+    "admin, nobody": ("admin/people.html.j2", "/admin", people(q=HOSTILE, list="", earlier=None)),
+    "admin, acts": (
+        "admin/acts.html.j2",
+        "/admin/acts",
+        {**SIGNED_IN, "acts": records.ACTS, "earlier": 1, "paged": True},
+    ),
+    "admin, full person": ("admin/person.html.j2", "/admin/users/12", person(records.FULL)),
+    "admin, new person": ("admin/person.html.j2", "/admin/users/12", person(records.BARE)),
+    "admin, suspended person": ("admin/person.html.j2", "/admin/users/13", person(records.SUSPENDED)),
+    "admin, colleague": ("admin/person.html.j2", "/admin/users/14", person(records.COLLEAGUE)),
+    "admin, to confirm": ("admin/person.html.j2", "/admin/users/12", person(records.FULL, fresh=False)),
+    "admin, not confirmed": (
+        "admin/confirm.html.j2",
+        "/admin/confirm",
+        {**SIGNED_IN, "next": "/admin", "detail": HOSTILE},
+    ),
+    "admin, content": (
+        "admin/content.html.j2",
+        "/admin/users/12/content",
+        {**SIGNED_IN, "person": records.FULL, "content": records.CONTENT, "earlier": 70, "paged": True},
+    ),
+    "admin, no content": (
+        "admin/content.html.j2",
+        "/admin/users/12/content",
+        {**SIGNED_IN, "person": records.FULL, "content": [], "earlier": None, "paged": False},
+    ),
     "pricing, visitor": ("pricing.html.j2", "/pricing", pricing()),
     "pricing, free": ("pricing.html.j2", "/pricing", pricing(reader(), left=True)),
     "pricing, subscribed": (

@@ -12,6 +12,7 @@ from litestar.types import Message, Scope
 from visiona.bootstrap import App
 from visiona.entrypoints.api import (
     account,
+    admin,
     auth,
     events,
     factors,
@@ -34,7 +35,21 @@ from visiona.entrypoints.web.pages import create_pages
 from visiona.entrypoints.web.responses import on_unrouted
 
 JSON_BODY_LIMIT = 64 * 1024
-API_ROOMS = (auth, account, photos, models, generate, gallery, payment, keys, factors, events, health, media)
+API_ROOMS = (
+    auth,
+    account,
+    photos,
+    models,
+    generate,
+    gallery,
+    payment,
+    keys,
+    factors,
+    admin,
+    events,
+    health,
+    media,
+)
 
 
 def create_asgi(app: App) -> Litestar:

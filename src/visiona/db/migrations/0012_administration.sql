@@ -121,6 +121,7 @@ as $$
 $$;
 revoke execute on function visiona.failed_jobs(bigint) from public;
 grant execute on function visiona.failed_jobs(bigint) to visiona_auth;
+grant execute on function visiona.enqueue(text, jsonb, boolean) to visiona_auth;
 
 set local role visiona_auth;
 
@@ -165,6 +166,30 @@ begin
     when target.id is null or target.status = 'deleted' then 'unknown'
     when target.id = visiona.uid() then 'oneself'
     when target.role = 'admin' then 'administrator' end;
+end $$;
+
+-- End all of somebody's sessions; those at the identity service, that some of them hang on, end by a job.
+-- Answers how many there were.
+create function visiona.end_all_sessions(person bigint) returns bigint
+  language plpgsql security definer set search_path = public, pg_temp
+as $$
+declare
+  session record;
+  ended bigint := 0;
+begin
+  for session in
+    update sessions s set revoked_at = now()
+    where s.user_id = person and s.revoked_at is null and s.expires_at > now()
+      and (select visiona.is_admin())
+    returning s.id, s.provider_session_id
+  loop
+    ended := ended + 1;
+    if session.provider_session_id is not null then
+      perform visiona.enqueue(
+        'accounts.end_remote', jsonb_build_object('session_id', session.id), false);
+    end if;
+  end loop;
+  return ended;
 end $$;
 
 -- Finding
@@ -336,7 +361,7 @@ begin
   if not found then
     return 'unchanged';
   end if;
-  update sessions set revoked_at = now() where user_id = person and revoked_at is null;
+  perform visiona.end_all_sessions(person);
   update runs set cancel_requested_at = now()
     where user_id = person and finished_at is null and cancel_requested_at is null;
   update trainings set cancel_requested_at = now()
@@ -374,10 +399,7 @@ begin
   if obstacle = 'unknown' then
     return obstacle;
   end if;
-  with closed as (
-    update sessions set revoked_at = now()
-    where user_id = person and revoked_at is null and expires_at > now() returning 1)
-  select count(*) into ended from closed;
+  ended := visiona.end_all_sessions(person);
   if ended = 0 then
     return 'unchanged';
   end if;

@@ -65,6 +65,10 @@ _PERSON: Final = Access(Identity.PERSON)
 _FRESH: Final = Access(Identity.PERSON, fresh=True)
 _FACTOR: Final = Access(Identity.PERSON, fresh=True, builtin=True)
 _PAGE: Final = Access(Identity.PAGE)
+_ADMIN: Final = Access(Identity.PERSON, role="admin")
+_ADMIN_ACT: Final = Access(Identity.PERSON, role="admin", fresh=True)
+_ADMIN_PAGE: Final = Access(Identity.PAGE, role="admin")
+_ADMIN_FORM: Final = Access(Identity.PAGE, role="admin", fresh=True)
 _VISITOR: Final = Access(Identity.VISITOR)
 
 
@@ -143,6 +147,19 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "GET /api/payment/invoices/{invoice_id}/pdf": _user(Scope.ACCOUNT_READ),
         # News of everything at once, which no single scope covers
         "GET /api/events": _PERSON,
+        # What one lets administrators see, and what they did
+        "GET /api/account/support-access": _PERSON,
+        "POST /api/account/support-access": _PERSON,
+        "DELETE /api/account/support-access": _PERSON,
+        "GET /api/account/history": _PERSON,
+        # Administration
+        "GET /api/admin/users": _ADMIN,
+        "GET /api/admin/users/{user_id}": _ADMIN,
+        "GET /api/admin/acts": _ADMIN,
+        "POST /api/admin/users/{user_id}/plan": _ADMIN_ACT,
+        "POST /api/admin/users/{user_id}/suspend": _ADMIN_ACT,
+        "POST /api/admin/users/{user_id}/unsuspend": _ADMIN_ACT,
+        "POST /api/admin/users/{user_id}/end-sessions": _ADMIN_ACT,
         # Providers, and links that carry their own proof
         "POST /api/payment/webhook": _SIGNED,
         "POST /api/webhooks/replicate": _SIGNED,
@@ -170,6 +187,18 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "GET /billing": _PAGE,
         "POST /billing/subscribe": _PAGE,
         "POST /billing/portal": _PAGE,
+        "GET /account/history": _PAGE,
+        "POST /account/support-access": _PAGE,
+        "POST /account/support-access/end": _PAGE,
+        "GET /admin": _ADMIN_PAGE,
+        "GET /admin/acts": _ADMIN_PAGE,
+        "POST /admin/confirm": _ADMIN_PAGE,
+        "GET /admin/users/{user_id}": _ADMIN_PAGE,
+        "GET /admin/users/{user_id}/content": _ADMIN_PAGE,
+        "POST /admin/users/{user_id}/plan": _ADMIN_FORM,
+        "POST /admin/users/{user_id}/suspend": _ADMIN_FORM,
+        "POST /admin/users/{user_id}/unsuspend": _ADMIN_FORM,
+        "POST /admin/users/{user_id}/end-sessions": _ADMIN_FORM,
         "GET /static/{version}/{file_path}": _PUBLIC,
         "HEAD /static/{version}/{file_path}": _PUBLIC,
     }

@@ -19,7 +19,7 @@ from litestar.handlers import BaseRouteHandler
 from visiona.accounts.model import Session, SignedIn
 from visiona.bootstrap import App
 from visiona.core.client import ClientInfo
-from visiona.core.errors import Conflict, Forbidden, Unauthenticated
+from visiona.core.errors import Conflict, Forbidden, NotFound, Unauthenticated
 from visiona.db.actor import UserActor
 from visiona.entrypoints.api.access import Access, Identity, Role, access_of
 from visiona.keys.model import KEY_MARK, KeyHolder, Scope
@@ -105,7 +105,7 @@ class Caller:
 
 
 async def guard(connection: AnyConnection, handler: BaseRouteHandler) -> None:
-    """Raises `Unauthenticated`, `Forbidden` or `LogInFirst` before the handler runs."""
+    """Raises `Unauthenticated`, `Forbidden`, `NotFound` or `LogInFirst` before the handler runs."""
     method = connection.scope.get("method", "GET")
     if method == "OPTIONS":
         return
@@ -170,7 +170,11 @@ def _hosted_token(connection: AnyConnection) -> str | None:
 
 
 def check_access(caller: Caller, access: Access) -> None:
-    """Raises `Forbidden` for what this caller may not do, though it is known who they are."""
+    """Raises `Forbidden` for what this caller may not do, though it is known who they are, and `NotFound`
+    for what is an administrator's: to others it is no address at all.
+    """
+    if access.role is not None and caller.role != access.role:
+        raise NotFound("not_found", "There is nothing at this address.")
     if caller.suspended and not access.suspended:
         raise Forbidden(
             "account_suspended", "This account is suspended. Write to support to have it looked at."
@@ -179,8 +183,6 @@ def check_access(caller: Caller, access: Access) -> None:
         raise Forbidden("session_required", "An API key does not open this address. Log in for it.")
     if caller.session is None and access.scope not in caller.scopes:
         raise Forbidden("insufficient_scope", f"This API key lacks the scope {access.scope}.")
-    if access.role is not None and caller.role != access.role:
-        raise Forbidden("not_permitted", "This address is for administrators.")
     if access.fresh and not caller.fresh:
         raise Forbidden("confirmation_required", "Confirm first that it is you.")
 

@@ -17,7 +17,10 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel="Operating a server")(doctor)
     app.command(hidden=True)(sandbox)
     users.command("list")(user_list)
+    users.command("show")(user_show)
     users.command("plan")(user_plan)
+    users.command("promote")(user_promote)
+    users.command("demote")(user_demote)
     app.add_typer(users, name="user", rich_help_panel="Operating a server")
     billing.command("sync")(billing_sync)
     billing.command("show")(billing_show)
@@ -90,11 +93,23 @@ def doctor() -> None:
 
 
 def user_list() -> None:
-    """Show all accounts with their plans."""
+    """Show all accounts: id, address, plan, since when, role, and whether the address is confirmed."""
     from visiona.entrypoints.cli.administration import list_users
 
     for user, plan in list_users():
-        typer.echo(f"{user.id}\t{user.email}\t{plan}\t{user.created_at:%Y-%m-%d}")
+        address = "confirmed" if user.email_verified else "unconfirmed"
+        typer.echo(f"{user.id}\t{user.email}\t{plan}\t{user.created_at:%Y-%m-%d}\t{user.role}\t{address}")
+
+
+def user_show(email: str) -> None:
+    """Show the account with this e-mail address."""
+    from visiona.entrypoints.cli.administration import find_user
+
+    user, plan = find_user(email)
+    typer.echo(f"Account   {user.id}, since {user.created_at:%Y-%m-%d}")
+    typer.echo(f"Address   {user.email}, {'confirmed' if user.email_verified else 'not confirmed yet'}")
+    typer.echo(f"Role      {user.role}")
+    typer.echo(f"Plan      {plan}")
 
 
 def user_plan(email: str, plan: str) -> None:
@@ -103,6 +118,24 @@ def user_plan(email: str, plan: str) -> None:
 
     set_plan(email, plan)
     typer.echo(f"{email} is on the plan {plan} now.")
+
+
+def user_promote(email: str) -> None:
+    """Make the account with this e-mail address an administrator's."""
+    from visiona.entrypoints.cli.administration import set_administrator
+
+    user = set_administrator(email, administrator=True)
+    typer.echo(f"{email} is an administrator now.")
+    if not user.email_verified:
+        typer.echo("Their address is not confirmed: make sure that the account is theirs.", err=True)
+
+
+def user_demote(email: str) -> None:
+    """Take administration away from the account with this e-mail address."""
+    from visiona.entrypoints.cli.administration import set_administrator
+
+    set_administrator(email, administrator=False)
+    typer.echo(f"{email} is no administrator any more.")
 
 
 def billing_sync(

@@ -37,7 +37,7 @@ from visiona.entrypoints.api.views import (
     photo_page,
     run_page,
 )
-from visiona.entrypoints.web import payment_pages
+from visiona.entrypoints.web import admin_pages, payment_pages
 from visiona.entrypoints.web.offers import cards
 from visiona.entrypoints.web.rendering import Pages, Simulated, StaticTree
 from visiona.entrypoints.web.responses import (
@@ -202,7 +202,8 @@ async def gallery(
 
 @get("/account")
 async def account(app: TheApp, request: AnyRequest) -> Response[str]:
-    return await page(app, request, "account.html.j2")
+    support = await admin_pages.support_of(app, request)
+    return await page(app, request, "account.html.j2", support=support)
 
 
 def _row_id(text: str) -> int | None:
@@ -275,6 +276,7 @@ def create_pages(app: App) -> tuple[Pages, Router, Router]:
         gallery,
         account,
         *payment_pages.HANDLERS,
+        *admin_pages.HANDLERS,
     ]
     pages = Router(
         "/",

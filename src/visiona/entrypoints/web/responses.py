@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, NotFoundException, ValidationException
 
 from visiona.bootstrap import App
-from visiona.core.errors import VisionaError
+from visiona.core.errors import NotFound, VisionaError
 from visiona.entrypoints.api import problems
 from visiona.entrypoints.api.security import actor_for, visitor_of
 from visiona.entrypoints.api.views import me_view
@@ -66,10 +66,15 @@ def as_refused(request: AnyRequest, error: VisionaError, answer: Response[str]) 
     return answer
 
 
-def on_page_error(request: AnyRequest, error: Exception) -> Response[str]:
-    """Any failure of a page, as a page."""
+def on_page_error(request: AnyRequest, error: Exception) -> Response[Any]:
+    """Any failure of a page, as a page. What is no address to whoever asks is answered as others are not."""
+    if isinstance(error, NotFound) and error.code == "not_found":
+        return on_unrouted(request, NotFoundException())
     if isinstance(error, VisionaError):
         status, detail = problems.on_visiona_error(request, error).status_code or 500, error.detail
+    elif isinstance(error, ValidationException):
+        status = problems.on_validation_error(request, error).status_code or 422
+        detail = "There is nothing at this address." if status == 404 else "This request cannot be answered."
     elif isinstance(error, HTTPException):
         status = error.status_code
         detail = "There is nothing at this address." if status == 404 else "This request cannot be answered."

@@ -1,0 +1,97 @@
+"""Entries of a person's log in plain words. Pure."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from visiona.administration.model import Reason
+from visiona.audit.model import Action, Entry
+
+REASONS: Final[Mapping[str, str]] = {
+    Reason.ASKED: "they asked for it",
+    Reason.SECURITY: "security of the account",
+    Reason.LIKENESS: "somebody else's face",
+    Reason.TERMS: "terms of use",
+    Reason.PAYMENT: "payments",
+    Reason.GOODWILL: "goodwill",
+    Reason.MISTAKE: "a mistake is put right",
+    Reason.OTHER: "another reason",
+}
+
+_WORDS: Final[Mapping[str, str]] = {
+    Action.ACCOUNT_CREATED: "Account made",
+    Action.SIGNED_IN: "Logged in",
+    Action.SIGNED_OUT: "Logged out",
+    Action.PHOTO_ADDED: "Photo added",
+    Action.PHOTO_DELETED: "Photo deleted",
+    Action.CLONE_TRAINING_STARTED: "Training of clone {model_id} begun",
+    Action.CLONE_READY: "Clone {model_id} ready",
+    Action.CLONE_FAILED: "Training of clone {model_id} failed",
+    Action.CLONE_CANCELED: "Training of clone {model_id} canceled",
+    Action.CLONE_DELETED: "Clone {model_id} deleted",
+    Action.GENERATION_STARTED: "Pictures asked for",
+    Action.GENERATION_FINISHED: "Pictures finished",
+    Action.GENERATION_CANCELED: "Pictures canceled",
+    Action.IMAGE_DELETED: "Picture deleted",
+    Action.PLAN_CHANGED: "Plan changed to {plan}",
+    Action.CHECKOUT_STARTED: "Checkout begun",
+    Action.SUBSCRIPTION_CHANGED: "Subscription changed",
+    Action.PAYMENT_RECORDED: "Payment recorded",
+    Action.TOTP_ENABLED: "Authenticator app set up",
+    Action.TOTP_DISABLED: "Authenticator app taken away",
+    Action.RECOVERY_CODE_USED: "Recovery code used",
+    Action.RECOVERY_CODES_RENEWED: "Recovery codes made anew",
+    Action.PASSKEY_ADDED: "Passkey added",
+    Action.PASSKEY_REMOVED: "Passkey removed",
+    Action.PASSKEY_REFUSED: "Passkey refused",
+    Action.KEY_CREATED: "API key made",
+    Action.KEY_REVOKED: "API key revoked",
+    Action.SUPPORT_ALLOWED: "Administrators allowed to see prompts and pictures for {hours} hours",
+    Action.SUPPORT_ENDED: "Permission to see prompts and pictures taken back",
+    Action.ADMIN_PROMOTED: "Made an administrator at the console",
+    Action.ADMIN_DEMOTED: "No longer an administrator, by the console",
+    Action.ADMIN_VIEWED: "Administrator {by} looked at the account",
+    Action.ADMIN_CONTENT_VIEWED: "Administrator {by} looked at prompts and pictures",
+    Action.ADMIN_PLAN_SET: "Administrator {by} set the plan to {plan}: {reason}",
+    Action.ADMIN_SUSPENDED: "Administrator {by} suspended the account: {reason}",
+    Action.ADMIN_UNSUSPENDED: "Administrator {by} lifted the suspension: {reason}",
+    Action.ADMIN_SESSIONS_ENDED: "Administrator {by} ended {sessions} sessions: {reason}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """`looked` marks what administrators did or saw."""
+
+    id: int
+    at: datetime
+    text: str
+    looked: bool
+
+
+def log_lines(entries: Sequence[Entry]) -> list[LogLine]:
+    return [
+        LogLine(entry.id, entry.created_at, describe(entry.action, entry.details or {}), is_admins(entry))
+        for entry in entries
+    ]
+
+
+def describe(action: str, details: Mapping[str, Any]) -> str:
+    """A sentence without its full stop. An action that has no words here is told by its name."""
+    known = dict(details)
+    if "reason" in known:
+        known["reason"] = REASONS.get(str(known["reason"]), "another reason")
+    words = _WORDS.get(action)
+    if words is not None:
+        try:
+            return words.format_map(known)
+        except KeyError:  # an entry of an earlier release, which said less
+            return re.sub(r":? ?{\w+}", "", words)
+    area, _, name = action.partition(".")
+    return f"{area}: {name}".replace("_", " ").capitalize()
+
+
+def is_admins(entry: Entry) -> bool:
+    return entry.action.startswith("admin.")
