@@ -78,6 +78,9 @@ class Reply:
     kind: str = "application/json"
 
 
+CODE_WANTED = Reply(202, {"status": "second_factor_required", "ticket": "the ticket", "expires_in": 300})
+SIGNED_IN = Reply(body={"user": ME, "access_token": "new", "token_type": "Bearer", "expires_in": 600})
+
 LOST = object()
 """Close the connection instead of answering."""
 
@@ -86,6 +89,13 @@ def problem(status: int, code: str, detail: str, **more: Any) -> Reply:
     return Reply(
         status, {"code": code, "detail": detail, "status": status, **more}, kind="application/problem+json"
     )
+
+
+class Terminal(io.StringIO):
+    """Somebody who types these lines."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 class LoopbackServer:
@@ -248,6 +258,60 @@ class TestSession:
         assert visiona("--server", server.url, "login", "--email", "a@b.c", "--password-stdin") == 1
         assert "Wrong address or password. [invalid_credentials]" in capsys.readouterr().err
         assert store.load(server.url) is None
+
+    def test_a_second_step_takes_the_code_from_the_next_line(
+        self, server: LoopbackServer, store: CredentialStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server.script(CODE_WANTED, SIGNED_IN)
+        monkeypatch.setattr(sys, "stdin", io.StringIO("correct horse\n123456\n"))
+        assert visiona("--server", server.url, "login", "--email", "a@b.c", "--password-stdin") == 0
+        assert server.requests[1].path == "/api/auth/login/code"
+        assert server.requests[1].json == {"ticket": "the ticket", "code": "123456"}
+        assert store.load(server.url) is not None
+
+    def test_a_second_step_without_a_code_says_where_to_put_it(
+        self,
+        server: LoopbackServer,
+        store: CredentialStore,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        server.script(CODE_WANTED)
+        monkeypatch.setattr(sys, "stdin", io.StringIO("correct horse\n"))
+        assert visiona("--server", server.url, "login", "--email", "a@b.c", "--password-stdin") == 1
+        assert "the line after the password" in capsys.readouterr().err
+        assert (len(server.requests), store.load(server.url)) == (1, None)
+
+    def test_a_person_may_mistype_a_code(
+        self, server: LoopbackServer, store: CredentialStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server.script(CODE_WANTED, problem(401, "invalid_code", "This code is wrong."), SIGNED_IN)
+        monkeypatch.setattr(sys, "stdin", Terminal("correct horse\n123456\n654321\n"))
+        assert visiona("--server", server.url, "login", "--email", "a@b.c", "--password-stdin") == 0
+        assert [request.json.get("code") for request in server.requests] == [None, "123456", "654321"]
+        assert store.load(server.url) is not None
+
+    def test_too_many_codes_end_it(
+        self, server: LoopbackServer, store: CredentialStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server.script(CODE_WANTED, problem(429, "too_many_attempts", "Slow down."))
+        monkeypatch.setattr(sys, "stdin", Terminal("correct horse\n123456\n654321\n"))
+        assert visiona("--server", server.url, "login", "--email", "a@b.c", "--password-stdin") == 1
+        assert (len(server.requests), store.load(server.url)) == (2, None)
+
+    @pytest.mark.usefixtures("store")
+    def test_an_account_that_needs_a_browser_is_told_of_keys(
+        self,
+        server: LoopbackServer,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        server.script(problem(403, "hosted_sign_in_needed", "This account asks for more than a password."))
+        monkeypatch.setattr(sys, "stdin", io.StringIO("correct horse\n"))
+        assert visiona("--server", server.url, "login", "--email", "a@b.c", "--password-stdin") == 1
+        said = capsys.readouterr().err
+        assert f"{server.url}/account/keys" in said
+        assert "VISIONA_TOKEN" in said
 
     def test_guessing_is_not_repeated_for_the_person(
         self, server: LoopbackServer, store: CredentialStore

@@ -75,7 +75,11 @@ def test_the_operator_puts_somebody_on_a_plan(stack: Stack, new_person) -> None:
         return done.stdout + done.stderr
 
     assert "grace@example.com\tfree" in operate("list")
+    assert operate("list").endswith("\tmember\tunconfirmed\n")
     operate("plan", "Grace@example.com", "premium")
+    shown = operate("show", "grace@example.com")
+    assert "not confirmed yet" in shown
+    assert "Plan      premium" in shown
     assert person.quota()["images"]["limit"] == 1000
     assert "no plan" in operate("plan", "grace@example.com", "gold", status=1)
     assert "no account" in operate("plan", "nobody@example.com", "free", status=1)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.columns import Columns
@@ -11,10 +11,13 @@ from rich.progress_bar import ProgressBar
 
 from visiona.entrypoints.cli.answers import Usage, User
 from visiona.entrypoints.cli.connection import connect
-from visiona.entrypoints.cli.errors import CommandFailed
+from visiona.entrypoints.cli.errors import CommandFailed, Refused
 from visiona.entrypoints.cli.options import AsJson, Server
 from visiona.entrypoints.cli.output import cell, note, print_facts, print_json, say, time_cell
 from visiona.entrypoints.cli.servers import travels_in_clear
+
+if TYPE_CHECKING:
+    from visiona.entrypoints.cli.client import Client
 
 Email = Annotated[str | None, typer.Option("--email", help="The address of your account; else it is asked.")]
 PasswordStdin = Annotated[
@@ -79,15 +82,38 @@ def _sign_in(server: str, path: str, email: str, password: str) -> None:
     if travels_in_clear(server):
         note(f"{server} is not encrypted: your password can be read on its way there.", "yellow")
     with connect(server) as client:
-        user = client.sign_in(path, email, password)
+        outcome = client.sign_in(path, email, password)
+        user = outcome if isinstance(outcome, User) else _second_step(client, outcome.ticket)
     say(f"Signed in as {user.email} at {server}.", "green")
     if os.environ.get("VISIONA_TOKEN"):
         note("VISIONA_TOKEN is set: commands use it instead of this session.", "yellow")
 
 
+def _second_step(client: "Client", ticket: str) -> User:
+    """A person may mistype a code; a script gives it in the line after the password."""
+    if not sys.stdin.isatty():
+        code = sys.stdin.readline().strip()
+        if not code:
+            raise CommandFailed(
+                "This account asks for a code as well.",
+                "Give it in the line after the password, or an API key in VISIONA_TOKEN.",
+            )
+        return client.sign_in_with_code(ticket, code)
+    while True:
+        code = str(typer.prompt("Code of your authenticator app, or a recovery code", err=True)).strip()
+        try:
+            return client.sign_in_with_code(ticket, code)
+        except Refused as refusal:
+            if refusal.problem.code != "invalid_code":
+                raise
+            note(str(refusal), "yellow")
+
+
 def _show(server: str, user: User) -> None:
     say(user.email, "bold")
     facts: dict[str, RenderableType] = {"Server": cell(server), "Plan": cell(user.plan)}
+    if not user.email_verified:
+        facts["Address"] = cell("not confirmed yet: open the link in the mail that was sent to it", "yellow")
     if user.quota is not None:
         facts |= {
             "Until": time_cell(user.quota.period_end),

@@ -65,12 +65,19 @@ class User(msgspec.Struct, frozen=True):
     plan: str = ""
     created_at: datetime | None = None
     quota: Quota | None = None
+    email_verified: bool = True
 
 
 class SignedIn(msgspec.Struct, frozen=True):
     user: User
     access_token: str
     expires_in: float
+
+
+class CodeWanted(msgspec.Struct, frozen=True):
+    """The password was right, and the account asks for a second step."""
+
+    ticket: str
 
 
 class FreshToken(msgspec.Struct, frozen=True):

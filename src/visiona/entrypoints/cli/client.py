@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -10,7 +11,7 @@ import msgspec
 
 from visiona.core.clock import Clock, SystemClock
 from visiona.core.ids import opaque_id
-from visiona.entrypoints.cli.answers import FreshToken, Page, Problem, SignedIn, User
+from visiona.entrypoints.cli.answers import CodeWanted, FreshToken, Page, Problem, SignedIn, User
 from visiona.entrypoints.cli.credentials import CredentialStore, Session
 from visiona.entrypoints.cli.errors import NotSignedIn, Refused, Unreachable
 from visiona.entrypoints.cli.servers import server_origin
@@ -21,6 +22,7 @@ Item = TypeVar("Item")
 SESSION_COOKIES = ("__Host-visiona_session", "visiona_session")
 # A token this close to its end is renewed beforehand: an upload should not be sent to be refused.
 RENEWAL_MARGIN = timedelta(seconds=30)
+_THEN = "and give it to these commands in VISIONA_TOKEN."
 GATEWAY_STATUSES = frozenset({502, 503, 504})
 
 
@@ -85,11 +87,30 @@ class Client:
     def download(self, url: str, folder: Path, stem: str) -> Path:
         return self._transport.download(url, folder, stem)
 
-    def sign_in(self, path: str, email: str, password: str) -> User:
-        """By log-in or sign-up; the session is kept for the commands that follow."""
-        answer = _accepted(
-            self._transport.send(Call("POST", path, body={"email": email, "password": password}))
-        )
+    def sign_in(self, path: str, email: str, password: str) -> User | CodeWanted:
+        """By log-in or sign-up; the session is kept for the commands that follow. Where the account asks
+        for a second step, `sign_in_with_code` is next.
+        """
+        answer = self._ask_in(path, {"email": email, "password": password})
+        if answer.status == HTTPStatus.ACCEPTED:
+            return answer.read(CodeWanted)
+        return self._keep(answer)
+
+    def sign_in_with_code(self, ticket: str, code: str) -> User:
+        """The second step, with a code of the authenticator app or a recovery code."""
+        return self._keep(self._ask_in("/api/auth/login/code", {"ticket": ticket, "code": code}))
+
+    def _ask_in(self, path: str, body: Mapping[str, Any]) -> Answer:
+        answer = self._transport.send(Call("POST", path, body=body))
+        try:
+            return _accepted(answer)
+        except Refused as refusal:
+            if refusal.problem.code == "hosted_sign_in_needed":
+                page = f"{self.server}/account/keys"
+                refusal.notes += (f"Log in with a browser, make an API key at {page}", _THEN)
+            raise
+
+    def _keep(self, answer: Answer) -> User:
         signed_in = answer.read(SignedIn)
         session = Session(
             email=signed_in.user.email,
