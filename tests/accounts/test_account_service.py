@@ -107,7 +107,8 @@ async def test_two_at_once_cannot_take_one_address(
     owner: Connection,
 ) -> None:
     results = await asyncio.gather(
-        *(accounts.sign_up(email, password, new_client()) for _ in range(5)), return_exceptions=True
+        *(accounts.sign_up(email, f"{password} {one}", new_client()) for one in range(5)),
+        return_exceptions=True,
     )
     assert sorted(type(r).__name__ for r in results) == ["Conflict"] * 4 + ["SignedIn"]
     cursor = await owner.execute("select count(*) from users where email = %s", [email])

@@ -328,7 +328,33 @@ async def test_a_forged_token_is_refused(
 async def test_what_a_genuine_token_says(instance: ClerkInstance, identity: ClerkIdentity) -> None:
     end = NOW.replace(microsecond=0) + timedelta(seconds=60)
 
-    assert await identity.verify(instance.token(), NOW) == TokenReport("user_1", "sess_1", end)
+    token = instance.token({"fva": [0, -1]})
+    assert await identity.verify(token, NOW) == TokenReport(
+        "user_1", "sess_1", end, NOW.replace(microsecond=0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("fva", "minutes"),
+    [
+        ([7, -1], 7),
+        ([90, 3], 3),
+        ([-1, 4], 4),
+        ([-1, -1], None),
+        (None, None),
+        ([], None),
+        (["0", True], None),
+        ([10**12, -1], None),
+        ({"first": 0}, None),
+    ],
+)
+async def test_how_long_ago_somebody_showed_who_they_are(
+    instance: ClerkInstance, identity: ClerkIdentity, fva: Any, minutes: int | None
+) -> None:
+    report = await identity.verify(instance.token({"fva": fva}), NOW)
+
+    issued = NOW.replace(microsecond=0)
+    assert report.confirmed_at == (None if minutes is None else issued - timedelta(minutes=minutes))
 
 
 async def test_what_the_official_library_makes_of_it(

@@ -13,7 +13,7 @@ from visiona.core.clock import FixedClock
 from visiona.core.errors import Conflict, Invalid, TooMany, Unauthenticated
 from visiona.db.actor import UserActor
 from visiona.db.pool import Connection, Database
-from visiona.factors.model import FactorSettings, Used, guess_key
+from visiona.factors.model import FactorSettings, Used, guess_limit
 from visiona.factors.service import FactorService
 
 SetUp = Callable[[UserActor], Awaitable[tuple[pyotp.TOTP, tuple[str, ...]]]]
@@ -314,7 +314,7 @@ async def test_the_wait_doubles_up_to_a_quarter_of_an_hour(
         await owner.execute(
             """update sign_in_attempts set last_at = clock_timestamp() - make_interval(secs => %s)
                where key_hash = %s""",
-            [waits[-1], guess_key(settings.code_key, ana.user_id)],
+            [waits[-1], guess_limit(settings.code_key, ana.user_id).key],
         )
         await refused(factors, ana, "not a code")
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900]

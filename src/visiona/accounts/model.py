@@ -147,6 +147,14 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedSession:
+    """One of ours that has just ended, and the session at the provider that it hung on."""
+
+    id: uuid.UUID
+    provider_session_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class StoredSession:
     session: Session
     status: str
@@ -183,6 +191,15 @@ def derived_signing_key(seed: bytes) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Ticket:
+    """What stands for a password that was right: whose, and which one it was (its `mark`)."""
+
+    user_id: int
+    subject: str
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
 class TokenClaims:
     """What a genuine, unexpired token says. Whether its session still lives is another question."""
 
@@ -206,17 +223,18 @@ class TokenKeys:
         sid = str(session.session_id)
         return self._sign({"aud": AUDIENCE, "sub": session.subject, "sid": sid}, now, ttl_s)
 
-    def issue_ticket(self, user_id: int, subject: str, now: datetime) -> str:
-        """What stands for a password that was right until the second factor comes. Good for nothing else."""
-        return self._sign({"aud": TICKET_AUDIENCE, "sub": subject, "uid": user_id}, now, TICKET_TTL_S)
+    def issue_ticket(self, ticket: Ticket, now: datetime) -> str:
+        """What is shown with the second factor. Good for nothing else."""
+        own = {"aud": TICKET_AUDIENCE, "sub": ticket.subject, "uid": ticket.user_id, "pwd": ticket.mark}
+        return self._sign(own, now, TICKET_TTL_S)
 
-    def read_ticket(self, ticket: str, now: datetime) -> tuple[int, str]:
-        """Id and subject of whose it is. Raises `Unauthenticated` (`invalid_ticket`)."""
+    def read_ticket(self, text: str, now: datetime) -> Ticket:
+        """Raises `Unauthenticated` (`invalid_ticket`)."""
         try:
-            claims, _ = self._decode(ticket, TICKET_AUDIENCE, now.timestamp())
-            return _instant(claims["uid"]), str(claims["sub"])
+            claims, _ = self._decode(text, TICKET_AUDIENCE, now.timestamp())
+            return Ticket(_instant(claims["uid"]), str(claims["sub"]), str(claims["pwd"]))
         except (jwt.PyJWTError, ValueError, KeyError) as error:
-            raise Unauthenticated("invalid_ticket", "This took too long. Log in again.") from error
+            raise invalid_ticket() from error
 
     def _sign(self, own: Mapping[str, Any], now: datetime, ttl_s: int) -> str:
         claims: dict[str, Any] = {
@@ -314,6 +332,10 @@ def _instant(claim: Any) -> int:
     if type(claim) is not int:
         raise ValueError("not an integer")
     return claim
+
+
+def invalid_ticket() -> Unauthenticated:
+    return Unauthenticated("invalid_ticket", "This took too long. Log in again.")
 
 
 def session_not_found() -> NotFound:

@@ -11,8 +11,8 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from visiona.accounts import store
@@ -20,16 +20,19 @@ from visiona.accounts.model import (
     TICKET_TTL_S,
     AccessToken,
     AccountSettings,
+    EndedSession,
     SecondFactorNeeded,
     Session,
     SessionInfo,
     SignedIn,
     Standing,
     StoredSession,
+    Ticket,
     TokenKeys,
     User,
     attempt_limits,
     confirmation_limits,
+    invalid_ticket,
     is_own_token,
     secret_hash,
     session_not_found,
@@ -55,7 +58,12 @@ from visiona.db.jobs import RetryLater, enqueue
 from visiona.db.pool import Connection, Database
 from visiona.db.throttle import count_attempt, forgive_attempt
 from visiona.factors.service import FactorService
-from visiona.passwords.model import new_credentials, normalized_email, presented_credentials
+from visiona.passwords.model import (
+    new_credentials,
+    normalized_email,
+    presented_credentials,
+    presented_password,
+)
 from visiona.passwords.service import PasswordService
 from visiona.ports.errors import ProviderError, ProviderNotFound
 from visiona.ports.identity import (
@@ -68,6 +76,7 @@ from visiona.ports.identity import (
     InvalidToken,
     PasswordRefused,
     Profile,
+    TokenReport,
     WrongCredentials,
 )
 
@@ -77,7 +86,10 @@ SEEN_EVERY_S = 300
 CHECK_EVERY_S = 300
 """How often the identity service is asked whether a session of its own still lives."""
 CHECK_BATCH = 50
+CHECK_FAILURES = 3
+"""After so many the service is taken to be away."""
 _SEEN_KEPT = 10_000
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 logger = logging.getLogger(__name__)
 
@@ -166,17 +178,19 @@ class AccountService:
             raise _unavailable(error) from error
         actor = await self._admit(profile)
         if self.hosted is None and await self._identities.factors.required(actor):
-            ticket = self._tokens.issue_ticket(actor.user_id, actor.subject, self._clock.now())
-            return SecondFactorNeeded(ticket, TICKET_TTL_S)
+            return await self._ask_for_code(actor, limits)
         return await self._start_session(actor, client, limits, await self._session_there(actor))
 
     async def log_in_with_code(self, ticket: str, code: str, client: ClientInfo) -> SignedIn:
         """The second step of `log_in`, with a one-time or recovery code.
 
-        Raises `Unauthenticated` (`invalid_ticket`, `invalid_code`), `Forbidden` or `TooMany`.
+        A ticket ends with its password. Raises `Unauthenticated` (`invalid_ticket`, `invalid_code`),
+        `Forbidden` or `TooMany`.
         """
-        user_id, subject = self._tokens.read_ticket(ticket, self._clock.now())
-        actor = await self._let_in(UserActor(user_id, subject))
+        shown = self._tokens.read_ticket(ticket, self._clock.now())
+        actor = await self._let_in(UserActor(shown.user_id, shown.subject))
+        if await self._identities.passwords.mark(actor) != shown.mark:
+            raise invalid_ticket()
         await self._identities.factors.check_code(actor, code)
         return await self._start_session(actor, client, ())
 
@@ -191,11 +205,19 @@ class AccountService:
     async def log_in_hosted(self, token: str, client: ClientInfo) -> SignedIn:
         """For a browser that comes back from the identity service's pages with this session token.
 
-        Raises `Unauthenticated` (`invalid_token`), `Forbidden` or `Unavailable`.
+        What the service knows of the person is read anew, in case its news were lost. Raises
+        `Unauthenticated` (`invalid_token`, `session_expired`), `Conflict` (`email_taken`, `email_needed`),
+        `Forbidden` or `Unavailable`.
         """
-        session = await self._hosted_session(token)
-        actor = UserActor(session.user_id, session.subject)
-        return await self._start_session(actor, client, (), session.provider_session_id)
+        hosted = self._require_hosted()
+        report = await self._verified(hosted, token)
+        actor = await self._admit_subject(hosted, report.subject)
+        standing = await self._standing(report.subject, report.session_id)
+        if standing is None or standing.ended:
+            raise _session_expired()
+        # Whoever was signed in there before has not shown anything now.
+        confirmed_at = report.confirmed_at or _NEVER
+        return await self._start_session(actor, client, (), report.session_id, confirmed_at)
 
     # Sessions
 
@@ -213,7 +235,7 @@ class AccountService:
         async with self._database.transaction(_actor(session)) as connection:
             if session_id is None:  # known by a token of the service's: remembered, so that it is refused
                 session_id = uuid.uuid4()
-                end = self._clock.now() + timedelta(hours=1)
+                end = self._clock.now() + timedelta(seconds=self._settings.session_ttl_s)
                 await store.open_session(
                     connection,
                     session_id,
@@ -222,25 +244,32 @@ class AccountService:
                     end,
                     session.provider_session_id,
                 )
-            await self._end(connection, session, session_id)
+            ended = await store.revoke_session(connection, session_id)
+            if ended is not None:
+                await self._after_end(connection, session.user_id, ended)
 
     async def sessions(self, session: Session) -> list[SessionInfo]:
         async with self._database.transaction(_actor(session)) as connection:
             return await store.sessions(connection, session.user_id, session.session_id)
 
     async def end_session(self, session: Session, session_id: uuid.UUID) -> None:
-        """Another one of the same person. Raises `NotFound` (`session_not_found`)."""
+        """One of the same person's. Raises `NotFound` (`session_not_found`)."""
+        if session_id == session.session_id:
+            await self.log_out(session)
+            return
         async with self._database.transaction(_actor(session)) as connection:
-            if not await self._end(connection, session, session_id):
+            ended = await store.revoke_session(connection, session_id)
+            if ended is None:
                 raise session_not_found()
+            await self._after_end(connection, session.user_id, ended, kept=session)
 
     async def end_other_sessions(self, session: Session) -> int:
         """All but this one; answers how many."""
         async with self._database.transaction(_actor(session)) as connection:
-            ended = await store.revoke_other_sessions(connection, session.user_id, session.session_id)
-            for session_id in ended:
-                await self._after_end(connection, session.user_id, session_id)
-        return len(ended)
+            others = await store.revoke_other_sessions(connection, session)
+            for ended in others:
+                await self._after_end(connection, session.user_id, ended, kept=session)
+        return len(others)
 
     async def confirm(self, session: Session, *, password: str = "", code: str = "") -> None:
         """Prove again who one is, so that the session is fresh: by the password or a one-time code.
@@ -338,9 +367,9 @@ class AccountService:
                 user_id = await store.depart(connection, subject)
                 if user_id is not None:
                     await audit.record(connection, user_id, Action.ACCOUNT_DELETED, {"by": "identity"})
-        elif profile.email is not None:
+        else:
             async with self._database.transaction(Anonymous(looks_up=subject)) as connection:
-                await store.adopt(connection, profile)
+                await store.adopt(connection, _kept(profile))
 
     async def observe_session(self, provider_session_id: str) -> None:
         """A session there may have ended: ours ends with it."""
@@ -361,11 +390,15 @@ class AccountService:
             return
         async with self._database.transaction(SystemActor("sweep")) as connection:
             due = await store.unchecked_sessions(connection, CHECK_EVERY_S, CHECK_BATCH)
+        failed = 0
         for provider_session_id in due:
             try:
                 await self.observe_session(provider_session_id)
-            except RetryLater:
-                return
+            except RetryLater as error:
+                failed += 1
+                logger.info("a session was not checked: %s", error)
+                if failed == CHECK_FAILURES:
+                    return
 
     async def end_remote(self, session_id: uuid.UUID) -> None:
         """End the session at the service that one of ours hung on, which was ended here."""
@@ -395,23 +428,39 @@ class AccountService:
         async with self._database.transaction(Anonymous()) as connection:
             await count_attempt(connection, limits)
 
-    async def _admit(self, profile: Profile) -> UserActor:
-        """The row of somebody who was vouched for, made if need be.
+    async def _ask_for_code(self, actor: UserActor, limits: tuple[AttemptLimit, ...]) -> SecondFactorNeeded:
+        """The password was right, and was no guess. Codes have a limit of their own."""
+        async with self._database.transaction(Anonymous()) as connection:
+            await forgive_attempt(connection, limits)
+        mark = await self._identities.passwords.mark(actor)
+        ticket = Ticket(actor.user_id, actor.subject, mark)
+        return SecondFactorNeeded(self._tokens.issue_ticket(ticket, self._clock.now()), TICKET_TTL_S)
 
-        Raises `Forbidden` or `Conflict` (`email_taken`, `email_needed`).
+    async def _admit(self, profile: Profile) -> UserActor:
+        """The row of somebody who was just vouched for, made or brought up to date if need be.
+
+        Raises `Unauthenticated`, `Forbidden` or `Conflict` (`email_taken`, `email_needed`).
         """
-        if profile.email is None:
-            raise Conflict("email_needed", "Add an e-mail address to your account, and log in again.")
         subject = profile.subject
         async with self._database.transaction(Anonymous(looks_up=subject)) as connection:
+            if self.hosted is not None:
+                await store.adopt(connection, _kept(profile))
             standing = await store.find_standing(connection, subject, None)
-            if standing is None:
-                adopted = await store.adopt(connection, profile)
-                standing = await store.find_standing(connection, subject, None)
-                if adopted is None or standing is None:
-                    raise _email_taken()
+        if profile.email is None:
+            raise Conflict("email_needed", "Add an e-mail address to your account, and log in again.")
+        if standing is None:
+            raise _email_taken()
         _require_active(standing)
         return UserActor(standing.user_id, subject)
+
+    async def _admit_subject(self, hosted: HostedIdentity, subject: str) -> UserActor:
+        try:
+            profile = await hosted.profile(subject)
+        except ProviderError as error:
+            raise _unavailable(error) from error
+        if profile is None:
+            raise _session_expired()
+        return await self._admit(profile)
 
     async def _let_in(self, actor: UserActor) -> UserActor:
         """Whoever has just proved to be this one. Raises `Forbidden` or `Unauthenticated`."""
@@ -425,19 +474,11 @@ class AccountService:
     async def _hosted_session(self, token: str) -> Session:
         """Whom a token of the identity service's names; who is new here gets their row."""
         hosted = self._require_hosted()
-        try:
-            report = await hosted.verify(token, self._clock.now())
+        report = await self._verified(hosted, token)
+        standing = await self._standing(report.subject, report.session_id)
+        if standing is None:
+            await self._admit_subject(hosted, report.subject)
             standing = await self._standing(report.subject, report.session_id)
-            if standing is None:
-                profile = await hosted.profile(report.subject)
-                if profile is None:
-                    raise _session_expired()
-                await self._admit(profile)
-                standing = await self._standing(report.subject, report.session_id)
-        except InvalidToken as error:
-            raise Unauthenticated("invalid_token", "This access token is not valid. Log in again.") from error
-        except ProviderError as error:
-            raise _unavailable(error) from error
         if standing is None or standing.ended:
             raise _session_expired()
         _require_active(standing)
@@ -445,11 +486,19 @@ class AccountService:
             user_id=standing.user_id,
             subject=report.subject,
             session_id=None,
-            confirmed_at=None,
+            confirmed_at=report.confirmed_at,
             provider_session_id=report.session_id,
             role=standing.role,
             email_verified=standing.email_verified,
         )
+
+    async def _verified(self, hosted: HostedIdentity, token: str) -> TokenReport:
+        try:
+            return await hosted.verify(token, self._clock.now())
+        except InvalidToken as error:
+            raise Unauthenticated("invalid_token", "This access token is not valid. Log in again.") from error
+        except ProviderError as error:
+            raise _unavailable(error) from error
 
     async def _standing(self, subject: str, provider_session_id: str) -> Standing | None:
         async with self._database.transaction(Anonymous(looks_up=subject)) as connection:
@@ -465,11 +514,16 @@ class AccountService:
             raise _unavailable(error) from error
 
     async def _knows_password(self, actor: UserActor, password: str) -> bool:
+        presented = presented_password(password)
+        if presented is None:
+            return False
         if self.hosted is None:
-            return await self._identities.passwords.knows(actor, password)
-        user = await self.me(actor)
+            return await self._identities.passwords.knows(actor, presented)
         try:
-            profile = await self.hosted.check_password(user.email, password)
+            present = await self.hosted.profile(actor.subject)
+            if present is None or present.email is None:
+                return False
+            profile = await self.hosted.check_password(present.email, presented)
         except (WrongCredentials, AccountBarred):
             return False
         except HostedSignInNeeded:  # the password was right, which is all that is asked here
@@ -484,7 +538,9 @@ class AccountService:
         client: ClientInfo,
         limits: tuple[AttemptLimit, ...],
         provider_session_id: str | None = None,
+        proved_at: datetime | None = None,
     ) -> SignedIn:
+        """`proved_at` is when the person showed who they are, unless it was now."""
         session_id, secret = uuid.uuid4(), secret_token()
         expires_at = self._clock.now() + timedelta(seconds=self._settings.session_ttl_s)
         async with self._database.transaction(actor) as connection:
@@ -492,6 +548,9 @@ class AccountService:
             confirmed_at = await store.open_session(
                 connection, session_id, secret_hash(secret), client.label, expires_at, provider_session_id
             )
+            if proved_at is not None and proved_at < confirmed_at:
+                confirmed_at = proved_at
+                await store.set_confirmed(connection, session_id, confirmed_at)
             await audit.record(connection, actor.user_id, Action.SIGNED_IN, {"session_id": str(session_id)})
             user = await _user(connection, actor.user_id)
         session = Session(
@@ -505,17 +564,14 @@ class AccountService:
         )
         return SignedIn(user, session, self._access_token(session), secret, expires_at)
 
-    async def _end(self, connection: Connection, session: Session, session_id: uuid.UUID) -> bool:
-        """False where it had ended, or is not theirs."""
-        if not await store.revoke_session(connection, session_id):
-            return False
-        await self._after_end(connection, session.user_id, session_id)
-        return True
-
-    async def _after_end(self, connection: Connection, user_id: int, session_id: uuid.UUID) -> None:
-        await audit.record(connection, user_id, Action.SIGNED_OUT, {"session_id": str(session_id)})
-        if self.hosted is not None:
-            await enqueue(connection, END_REMOTE_TASK, session_id=str(session_id))
+    async def _after_end(
+        self, connection: Connection, user_id: int, ended: EndedSession, *, kept: Session | None = None
+    ) -> None:
+        """It ends at the provider too, unless the session that is `kept` hangs on the same one there."""
+        await audit.record(connection, user_id, Action.SIGNED_OUT, {"session_id": str(ended.id)})
+        shared = kept is not None and kept.provider_session_id == ended.provider_session_id
+        if ended.provider_session_id is not None and not shared:
+            await enqueue(connection, END_REMOTE_TASK, session_id=str(ended.id))
 
     async def _note_use(self, session: Session) -> None:
         """Now and then, so that a list of sessions can say which are in use."""
@@ -559,6 +615,11 @@ def _require_active(standing: Standing) -> None:
         raise _session_expired()
     if standing.status != "active":
         raise _suspended()
+
+
+def _kept(profile: Profile) -> Profile:
+    """As it is written down: addresses are compared in lower case."""
+    return replace(profile, email=None if profile.email is None else profile.email.lower())
 
 
 def _own_session(session: Session) -> uuid.UUID:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from psycopg.rows import class_row
 
-from visiona.accounts.model import Session, SessionInfo, Standing, StoredSession, User
+from visiona.accounts.model import EndedSession, Session, SessionInfo, Standing, StoredSession, User
 from visiona.db.pool import Connection, fetch_value
 from visiona.ports.identity import Profile
 
@@ -26,7 +26,7 @@ async def find_standing(
 
 async def adopt(connection: Connection, profile: Profile) -> int | None:
     """In a transaction that looks up this subject: write down what the provider says. The user's id; None
-    for who was deleted there or where somebody else has the address.
+    for who was deleted there, and for somebody new whose address is missing or somebody else's.
     """
     return await fetch_value(
         connection,
@@ -93,25 +93,37 @@ async def confirm_session(connection: Connection, session_id: uuid.UUID) -> None
     )
 
 
-async def revoke_session(connection: Connection, session_id: uuid.UUID) -> bool:
-    """False when it was revoked before, or is not the transaction's person's."""
-    cursor = await connection.execute(
-        "update sessions set revoked_at = now() where id = %s and revoked_at is null", [session_id]
+async def set_confirmed(connection: Connection, session_id: uuid.UUID, confirmed_at: datetime) -> None:
+    """For a session that begins with a proof from before."""
+    await connection.execute(
+        "update sessions set confirmed_at = %s where id = %s and revoked_at is null",
+        [confirmed_at, session_id],
     )
-    return cursor.rowcount == 1
 
 
-async def revoke_other_sessions(
-    connection: Connection, user_id: int, kept: uuid.UUID | None
-) -> list[uuid.UUID]:
-    """Those that lived until now."""
+async def revoke_session(connection: Connection, session_id: uuid.UUID) -> EndedSession | None:
+    """None when it was revoked before, or is not the transaction's person's."""
+    cursor = await connection.execute(
+        """update sessions set revoked_at = now() where id = %s and revoked_at is null
+           returning id, provider_session_id""",
+        [session_id],
+    )
+    row = await cursor.fetchone()
+    return None if row is None else EndedSession(*row)
+
+
+async def revoke_other_sessions(connection: Connection, kept: Session) -> list[EndedSession]:
+    """Those that lived until now. One that is known by a token of the provider's has no row of its own:
+    what hangs on the same session there is kept.
+    """
     cursor = await connection.execute(
         """update sessions set revoked_at = now()
            where user_id = %s and id is distinct from %s and revoked_at is null and expires_at > now()
-           returning id""",
-        [user_id, kept],
+             and (%s or provider_session_id is distinct from %s)
+           returning id, provider_session_id""",
+        [kept.user_id, kept.session_id, kept.session_id is not None, kept.provider_session_id],
     )
-    return [row[0] for row in await cursor.fetchall()]
+    return [EndedSession(*row) for row in await cursor.fetchall()]
 
 
 async def sessions(connection: Connection, user_id: int, current: uuid.UUID | None) -> list[SessionInfo]:
@@ -135,10 +147,13 @@ async def find_user(connection: Connection, user_id: int) -> User | None:
 async def purge(connection: Connection) -> None:
     """Remove sessions that can never be used again, and attempts that no longer slow anybody.
 
-    A revoked one stays for as long as a token of the provider's for it could be shown.
+    One that hangs on a session at the provider stays for a week: for as long as a token of the provider's
+    for it could be shown, and its end may not have been told there yet.
     """
     await connection.execute(
-        "delete from sessions where expires_at < now() or revoked_at < now() - interval '10 minutes'"
+        """delete from sessions
+           where least(expires_at, revoked_at + interval '10 minutes')
+             < now() - case when provider_session_id is null then interval '0' else interval '7 days' end"""
     )
     await connection.execute("select visiona.purge_attempts()")
 
@@ -166,6 +181,7 @@ async def find_id_by_subject(connection: Connection, subject: str) -> int | None
 
 async def depart(connection: Connection, subject: str) -> int | None:
     """Nobody of this subject is let in any more, nor comes back. The id of whose row it was, if any."""
+    await connection.execute("select pg_advisory_xact_lock(visiona.identity_lock())")
     await connection.execute(
         """insert into departed_subjects (subject_hash) values (sha256(convert_to(%s, 'UTF8')))
            on conflict do nothing""",

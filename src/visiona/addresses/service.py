@@ -4,6 +4,7 @@ a new password. For built-in accounts; an identity service has pages of its own 
 A link is used by the first who sends it back, once, and only what its row says is done.
 """
 
+import asyncio
 import uuid
 from datetime import datetime
 
@@ -62,13 +63,19 @@ class AddressService:
     async def ask_for_reset(self, email: str, client: ClientInfo) -> None:
         """Send a link to a new password to whoever has an account with this address.
 
-        Whether anybody has is not said. Raises `Invalid` or `TooMany`.
+        Whether anybody has is not said, nor to be told from the time that it takes. Raises `Invalid` or
+        `TooMany`.
         """
         address = _address(email)
         await self._count(client, f"reset:{address}")
+        loop = asyncio.get_running_loop()
+        earliest = loop.time() + self._settings.reset_floor_s
         actor = await self._passwords.find(address)
-        if actor is None:
-            return
+        if actor is not None:
+            await self._send_reset(actor, address)
+        await asyncio.sleep(max(0.0, earliest - loop.time()))
+
+    async def _send_reset(self, actor: UserActor, address: str) -> None:
         async with self._database.transaction(actor) as connection:
             await store.retire(connection, actor.user_id, Purpose.RESET)
             await _send(connection, actor.user_id, Purpose.RESET, address, self._clock.now())
@@ -96,12 +103,13 @@ class AddressService:
         Raises `NotFound` (`link_not_found`), `Conflict` (`email_taken`), `Forbidden` or `TooMany`.
         """
         link_id, link = await self._find(token, client, {Purpose.VERIFY, Purpose.CHANGE})
-        if link.purpose is Purpose.VERIFY and link.address != link.current_address:
-            raise _link_not_found()
         actor = UserActor(link.user_id, link.subject, looks_up=link.address)
         async with self._database.transaction(actor) as connection:
             if not await store.use(connection, link_id):
                 raise _link_not_found()
+            if link.purpose is Purpose.CHANGE:
+                # What was sent to the address before must not reach the account any more.
+                await store.retire(connection, link.user_id, Purpose.VERIFY, Purpose.RESET)
             if not await store.set_address(connection, link.address):
                 raise Conflict("email_taken", "There is another account with this address.")
             await audit.record(connection, link.user_id, Action.ADDRESS_CONFIRMED)
@@ -113,7 +121,7 @@ class AddressService:
         await self._find(token, client, {Purpose.RESET})
 
     async def reset(self, token: str, password: str, client: ClientInfo) -> None:
-        """Choose a new password by a link; all sessions end, and logging in is next.
+        """Choose a new password by a link; all sessions and other links end, and logging in is next.
 
         Raises `NotFound` (`link_not_found`), `Invalid`, `Forbidden` or `TooMany`.
         """
@@ -121,16 +129,20 @@ class AddressService:
         password_hash = await self._passwords.hash(new_password(password, link.current_address))
         actor = UserActor(link.user_id, link.subject, looks_up=link.address)
         async with self._database.transaction(actor) as connection:
+            # Whoever knew the old password may have asked for another address. Before all else, as
+            # `confirm` takes up links in this order, too.
+            await store.retire(connection, link.user_id, Purpose.CHANGE)
             if not await store.use(connection, link_id):
                 raise _link_not_found()
+            await store.retire(connection, link.user_id, Purpose.RESET)
             await self._passwords.replace(connection, password_hash, keep_session=None)
-            if link.address == link.current_address:  # who has read this mail has shown it, too
-                await store.set_address(connection, link.address)
+            await store.set_address(connection, link.address)  # who has read this mail has shown it, too
             await audit.record(connection, link.user_id, Action.PASSWORD_CHANGED)
             await mail.post(connection, link.user_id, Kind.PASSWORD_CHANGED)
 
     async def change_password(self, actor: UserActor, password: str, keep_session: uuid.UUID | None) -> None:
-        """Of somebody who is signed in and has just shown it; all their other sessions end.
+        """Of somebody who is signed in and has just shown it; all their other sessions end, and what
+        whoever knew the old one has asked for.
 
         Raises `Invalid`.
         """
@@ -139,7 +151,7 @@ class AddressService:
         password_hash = await self._passwords.hash(new_password(password, address))
         async with self._database.transaction(actor) as connection:
             await self._passwords.replace(connection, password_hash, keep_session=keep_session)
-            await store.retire(connection, actor.user_id, Purpose.RESET)
+            await store.retire(connection, actor.user_id, Purpose.RESET, Purpose.CHANGE)
             await audit.record(connection, actor.user_id, Action.PASSWORD_CHANGED)
             await mail.post(connection, actor.user_id, Kind.PASSWORD_CHANGED)
 
@@ -156,6 +168,8 @@ class AddressService:
         async with self._database.anonymous() as connection:
             link = await store.find(connection, link_id)
         if link is None or link.purpose not in purposes:
+            raise _link_not_found()
+        if link.purpose is not Purpose.CHANGE and link.address != link.current_address:
             raise _link_not_found()
         if link.status != "active":
             raise Forbidden(

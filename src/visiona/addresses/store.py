@@ -21,11 +21,11 @@ async def insert(
     )
 
 
-async def retire(connection: Connection, user_id: int, purpose: Purpose) -> None:
-    """Earlier links of this kind cannot be used any more."""
+async def retire(connection: Connection, user_id: int, *purposes: Purpose) -> None:
+    """Earlier links of these kinds cannot be used any more."""
     await connection.execute(
-        "update email_links set used_at = now() where user_id = %s and purpose = %s and used_at is null",
-        [user_id, purpose.value],
+        "update email_links set used_at = now() where user_id = %s and purpose = any(%s) and used_at is null",
+        [user_id, [purpose.value for purpose in purposes]],
     )
 
 

@@ -32,6 +32,7 @@ class Action(StrEnum):
     PAYMENT_RECORDED = "payment.recorded"
     TOTP_ENABLED = "factor.totp_enabled"
     TOTP_DISABLED = "factor.totp_disabled"
+    CODE_REFUSED = "factor.code_refused"
     RECOVERY_CODE_USED = "factor.recovery_code_used"
     RECOVERY_CODES_RENEWED = "factor.recovery_codes_renewed"
     PASSKEY_ADDED = "passkey.added"

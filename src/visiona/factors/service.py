@@ -24,11 +24,11 @@ from visiona.core.errors import (
 )
 from visiona.db.actor import SystemActor, UserActor
 from visiona.db.pool import Connection, Database
+from visiona.db.throttle import count_attempt, forgive_attempt
 from visiona.factors import store
 from visiona.factors.model import (
-    FREE_GUESSES,
-    GUESS_CEILING_S,
     PASSKEYS_MAX,
+    WRONG_CODES_A_DAY,
     Assertion,
     Challenges,
     FactorSettings,
@@ -43,7 +43,7 @@ from visiona.factors.model import (
     Used,
     challenge_hash,
     creation_options,
-    guess_key,
+    guess_limit,
     matching_step,
     new_recovery_codes,
     new_totp,
@@ -142,20 +142,34 @@ class FactorService:
         """Take a code of the person's authenticator, or a recovery code. Each is taken once.
 
         Raises `Unauthenticated` (`invalid_code`) or `TooMany` (`too_many_attempts`). A guess that has to
-        wait is not tried, and does not lengthen the wait.
+        wait is not tried, and does not lengthen the wait. After `WRONG_CODES_A_DAY` only recovery codes,
+        which are too long to guess, and passkeys help until the first of those is a day old.
         """
-        key = guess_key(self._settings.code_key, actor.user_id)
+        limits = (guess_limit(self._settings.code_key, actor.user_id),)
+        guess = totp_digits(code) is not None
         async with self._database.transaction(actor) as connection:
-            wait_s = await store.count_guess(connection, key, FREE_GUESSES, GUESS_CEILING_S)
-        if wait_s > 0:
-            raise TooMany("too_many_attempts", "Too many attempts. Wait a moment.", retry_after=wait_s)
+            await count_attempt(connection, limits)
+            if guess:
+                await self._check_day(connection, actor)
         async with self._database.transaction(actor) as connection:
             used = await self._spend(connection, actor, code)
             if used is not None:
-                await store.forget_guesses(connection, key)
+                await forgive_attempt(connection, limits)
+            elif guess and await store.is_on(connection, actor.user_id):
+                await audit.record(connection, actor.user_id, Action.CODE_REFUSED)
         if used is None:
             raise Unauthenticated("invalid_code", "This code is wrong, too old, or was used before.")
         return used
+
+    async def _check_day(self, connection: Connection, actor: UserActor) -> None:
+        """Guesses at the same time may each pass: they are few, by the other limit."""
+        wait_s = await store.wait_for_codes(connection, actor.user_id, WRONG_CODES_A_DAY)
+        if wait_s > 0:
+            raise TooMany(
+                "too_many_attempts",
+                "Too many wrong codes today. Use a recovery code or a passkey, or wait.",
+                retry_after=wait_s,
+            )
 
     async def _spend(self, connection: Connection, actor: UserActor, code: str) -> Used | None:
         symbols = recovery_symbols(code)

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from psycopg.rows import class_row
 
+from visiona.audit.model import Action
 from visiona.db.pool import Connection, fetch_value
 from visiona.factors.model import KnownCredential, NewPasskey, Passkey, SignCounter, StoredPasskey, Totp
 
@@ -16,6 +17,12 @@ async def totp(connection: Connection, user_id: int, *, lock: bool = False) -> T
     query = "select secret, confirmed_at from totp_secrets where user_id = %s"
     row = await (await connection.execute(f"{query} for update" if lock else query, [user_id])).fetchone()
     return None if row is None else Totp(*row)
+
+
+async def is_on(connection: Connection, user_id: int) -> bool:
+    """Whether codes are asked for."""
+    query = "select exists (select from totp_secrets where user_id = %s and confirmed_at is not null)"
+    return await fetch_value(connection, query, [user_id])
 
 
 async def begin_totp(connection: Connection, user_id: int, sealed: bytes) -> bool:
@@ -79,13 +86,17 @@ async def spend_recovery_code(connection: Connection, user_id: int, code_hash: b
     return cursor.rowcount == 1
 
 
-async def count_guess(connection: Connection, key: bytes, free: int, ceiling_s: int) -> int:
-    """Count a guess before it is tried; the seconds to wait, 0 to go ahead."""
-    return await fetch_value(connection, "select visiona.count_attempt(%s, %s, %s)", [key, free, ceiling_s])
-
-
-async def forget_guesses(connection: Connection, key: bytes) -> None:
-    await connection.execute("select visiona.forget_attempts(%s)", [key])
+async def wait_for_codes(connection: Connection, user_id: int, allowed: int) -> int:
+    """The seconds until there are fewer than `allowed` wrong codes on record within a day; 0 at once."""
+    return await fetch_value(
+        connection,
+        """select coalesce(ceil(extract(epoch from oldest - now() + interval '1 day'))::integer, 0)
+           from (select (array_agg(created_at order by id desc))[%s] as oldest
+                 from (select id, created_at from audit_logs
+                       where user_id = %s and action = %s and created_at > now() - interval '1 day'
+                       order by id desc limit %s) as wrong) as found""",
+        [allowed, user_id, Action.CODE_REFUSED.value, allowed],
+    )
 
 
 # Passkeys

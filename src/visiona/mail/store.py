@@ -47,8 +47,11 @@ async def take(connection: Connection, mail_id: UUID, now: datetime) -> Mail | N
                from users u
                where m.id = %s and u.id = m.user_id and m.state = 'waiting'
                  and (m.next_attempt_at is null or m.next_attempt_at <= %s)
-               returning m.kind, coalesce(m.address, u.email), u.status, m.reference, m.details, m.attempts,
-                 m.created_at""",
+               returning m.kind,
+                 coalesce(m.address, case when u.email not in (
+                     u.id || '@replaced.invalid', u.id || '@departed.invalid') then u.email end),
+                 case when u.barred and u.status = 'active' then 'suspended' else u.status end,
+                 m.reference, m.details, m.attempts, m.created_at""",
             [now + LEASE, mail_id, now],
         )
     ).fetchone()

@@ -70,6 +70,12 @@ def presented_credentials(email: str, password: str) -> Credentials:
     return _credentials(address, text, _password_error(text, min_length=1))
 
 
+def presented_password(password: str) -> str | None:
+    """What somebody shows to be their password, in normal form C; None for what can be nobody's."""
+    text = unicodedata.normalize("NFC", password)
+    return None if _password_error(text, min_length=1) else text
+
+
 def _credentials(address: str | None, password: str, password_error: FieldError | None) -> Credentials:
     errors: list[FieldError] = []
     if address is None:

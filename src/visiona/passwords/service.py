@@ -4,6 +4,7 @@ A password is known as its Argon2id hash. Guessing is slowed down by whoever ask
 """
 
 import asyncio
+import hashlib
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -31,19 +32,24 @@ class PasswordService:
         self._nobodys_hash = f"$argon2id$v=19${parameters}${'A' * 22}${'A' * 43}"
 
     async def register(self, email: str, password: str) -> Profile:
-        """As the port says. A taken address costs the same hashing."""
+        """As the port says: a repeat finds the account for as long as it is new and nobody has used it."""
         password_hash = await self.hash(password)
         subject = f"user_{opaque_id()}"
         async with self._database.transaction(Anonymous(looks_up=email)) as connection:
             user_id = await store.sign_up(connection, subject, email, password_hash)
-        if user_id is None:
+        if user_id is not None:
+            return _profile(subject, email)
+        earlier = await self._find(email)
+        if earlier is None or not await self._matches(earlier.password_hash, password):
             raise AddressTaken
-        return _profile(subject, email)
+        async with self._database.transaction(UserActor(earlier.user_id, earlier.subject)) as connection:
+            if not await store.is_unused(connection, earlier.user_id):
+                raise AddressTaken
+        return _profile(earlier.subject, email)
 
     async def check_password(self, email: str, password: str) -> Profile:
         """As the port says. An unknown address costs what a wrong password costs."""
-        async with self._database.transaction(Anonymous(looks_up=email)) as connection:
-            stored = await store.find_credentials(connection, email)
+        stored = await self._find(email)
         correct = await self._matches(
             self._nobodys_hash if stored is None else stored.password_hash, password
         )
@@ -54,8 +60,7 @@ class PasswordService:
 
     async def find(self, email: str) -> UserActor | None:
         """Whose address this is."""
-        async with self._database.transaction(Anonymous(looks_up=email)) as connection:
-            stored = await store.find_credentials(connection, email)
+        stored = await self._find(email)
         return None if stored is None else UserActor(stored.user_id, stored.subject)
 
     async def knows(self, actor: UserActor, password: str) -> bool:
@@ -63,6 +68,13 @@ class PasswordService:
         async with self._database.transaction(actor) as connection:
             stored = await store.own_hash(connection)
         return await self._matches(self._nobodys_hash if stored is None else stored, password)
+
+    async def mark(self, actor: UserActor) -> str:
+        """Another for each password that the person ever has; says nothing about it."""
+        async with self._database.transaction(actor) as connection:
+            stored = await store.own_hash(connection)
+        # A hash of a hash with 128 random bits in it: nobody finds the way back.
+        return hashlib.sha256((stored or "").encode()).hexdigest()[:32]
 
     async def hash(self, password: str) -> str:
         """What `replace` stores. Apart from it, since no transaction should wait for it."""
@@ -77,6 +89,10 @@ class PasswordService:
         one that they keep.
         """
         await store.set_hash(connection, password_hash, keep_session)
+
+    async def _find(self, email: str) -> StoredCredentials | None:
+        async with self._database.transaction(Anonymous(looks_up=email)) as connection:
+            return await store.find_credentials(connection, email)
 
     async def _renew_hash(self, stored: StoredCredentials, password: str) -> None:
         """Hash anew with today's parameters, which is only possible while the password is at hand."""

@@ -27,6 +27,19 @@ async def replace_hash(connection: Connection, user_id: int, old: str, new: str)
     await connection.execute("select visiona.rehash(%s, %s, %s)", [user_id, old, new])
 
 
+async def is_unused(connection: Connection, user_id: int) -> bool:
+    """Whether the transaction's person is new, and nobody has ever been signed in as them. Sessions are
+    remembered for longer than people are new here.
+    """
+    return await fetch_value(
+        connection,
+        """select u.created_at > now() - interval '5 minutes'
+             and not exists (select from sessions s where s.user_id = u.id)
+           from users u where u.id = %s""",
+        [user_id],
+    )
+
+
 async def own_hash(connection: Connection) -> str | None:
     """Of the transaction's person; None where they have no password here."""
     return await fetch_value(connection, "select visiona.own_password()", [])

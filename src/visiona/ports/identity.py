@@ -84,11 +84,15 @@ class SessionReport:
 
 @dataclass(frozen=True, slots=True)
 class TokenReport:
-    """What a genuine session token says: whose it is, of which session, until when."""
+    """What a genuine session token says: whose it is, of which session, until when.
+
+    `confirmed_at` is when the person proved last who they are, None where the token does not say.
+    """
 
     subject: str
     session_id: str
     expires_at: datetime
+    confirmed_at: datetime | None
 
 
 class IdentityProvider(Protocol):

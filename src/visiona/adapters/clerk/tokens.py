@@ -102,7 +102,7 @@ class SessionTokens:
         if not usable_session_id(session_id):
             raise InvalidToken("malformed_sid")
         end = _require_valid_at(claims, moment)
-        report = TokenReport(subject, session_id, datetime.fromtimestamp(end, UTC))
+        report = TokenReport(subject, session_id, datetime.fromtimestamp(end, UTC), _confirmed_at(claims))
         return _Verified(report, kid, key, end)
 
     async def _signed(self, token: str, max_length: int) -> tuple[dict[str, Any], str, RSAPublicKey]:
@@ -172,6 +172,16 @@ def _require_valid_at(claims: dict[str, Any], moment: float) -> int:
     if end - issued > LIFETIME_MAX_S:
         raise InvalidToken("lives_too_long")
     return end
+
+
+def _confirmed_at(claims: dict[str, Any]) -> datetime | None:
+    """By `fva`: the minutes since the first factor was checked and since the second was; -1 is never."""
+    ages = claims.get("fva")
+    issued = _instant(claims, "iat")
+    if not isinstance(ages, list):
+        return None
+    known = [age for age in cast("list[Any]", ages) if type(age) is int and 0 <= age <= issued // 60]
+    return datetime.fromtimestamp(issued - 60 * min(known), UTC) if known else None
 
 
 def _unpacked(segment: str) -> bytes:

@@ -122,38 +122,62 @@ as $$
   where u.clerk_id = wanted and (select visiona.looks_up(wanted))
 $$;
 
--- What the identity service says of somebody, written down where it is newer; who is not known yet gets
--- a row. Null for who was deleted there, and where somebody with a password of ours has the address. An
--- address that another of the service's people has here is out of date: the service gives it to one only.
+-- Whoever writes down what the identity service says of people holds this lock meanwhile.
+create function visiona.identity_lock() returns bigint
+  language sql immutable return hashtextextended('visiona.identity', 0);
+
+-- What the identity service says of somebody, written down unless something newer is; who is not known yet
+-- gets a row. Null for who was deleted there, for who has no address, and where somebody with a password of
+-- ours has it. An address that another of the service's people has here is out of date: the service gives it
+-- to one only. Who is known stays so without an address, or with one that cannot be theirs.
 create function visiona.adopt(
   wanted text, address text, verified boolean, is_barred boolean, new_revision bigint) returns bigint
   language plpgsql security definer set search_path = public, pg_temp
 as $$
 declare
   found_id bigint;
+  theirs text;
 begin
   if not visiona.looks_up(wanted) then
     raise insufficient_privilege using message = 'this transaction is for nobody who is vouched for';
   end if;
+  select u.id into found_id from users u
+    where u.clerk_id = wanted and u.revision = new_revision and u.email = address and u.barred = is_barred
+      and (u.email_verified_at is not null) = verified;
+  if found then
+    return found_id;
+  end if;
+  -- One at a time: people swap addresses, and who departs must not come back meanwhile.
+  perform pg_advisory_xact_lock(visiona.identity_lock());
   if exists (select from departed_subjects d where d.subject_hash = sha256(convert_to(wanted, 'UTF8'))) then
     return null;
+  end if;
+  select u.id into found_id from users u where u.clerk_id = wanted;
+  if exists (select from users u
+      where u.id = found_id and (u.revision > new_revision or u.status = 'deleted')) then
+    return found_id;
   end if;
   update users u set email = u.id || '@replaced.invalid', email_verified_at = null, revision = 0
     where u.email = address and u.clerk_id <> wanted
       and not exists (select from credentials c where c.user_id = u.id);
-  insert into users (clerk_id, email, email_verified_at, barred, revision)
-    values (wanted, address, case when verified then now() end, is_barred, new_revision)
-    on conflict do nothing returning id into found_id;
   if found_id is null then
-    update users u set email = address, barred = is_barred, revision = new_revision,
-        email_verified_at = case
-          when not verified then null when u.email = address then coalesce(u.email_verified_at, now())
-          else now() end
-      where u.clerk_id = wanted and u.revision < new_revision and u.status <> 'deleted'
-        and not exists (select from users o where o.email = address and o.id <> u.id);
-    return (select u.id from users u where u.clerk_id = wanted);
+    insert into users (clerk_id, email, email_verified_at, barred, revision)
+      select wanted, address, case when verified then now() end, is_barred, new_revision
+      where address is not null
+      on conflict do nothing returning id into found_id;
+    if found_id is not null then
+      insert into audit_logs (user_id, action) values (found_id, 'account.created');
+    end if;
+    return found_id;
   end if;
-  insert into audit_logs (user_id, action) values (found_id, 'account.created');
+  theirs := case when exists (select from users u where u.email = address and u.id <> found_id)
+    then null else address end;
+  update users u set email = coalesce(theirs, u.id || '@replaced.invalid'), barred = is_barred,
+      revision = new_revision,
+      email_verified_at = case
+        when theirs is null or not verified then null
+        when u.email = theirs then coalesce(u.email_verified_at, now()) else now() end
+    where u.id = found_id;
   return found_id;
 end $$;
 
@@ -215,7 +239,8 @@ grant execute on function visiona.open_session(uuid, bytea, text, timestamptz, t
   visiona.adopt(text, text, boolean, boolean, bigint), visiona.own_password(),
   visiona.set_password(text, uuid), visiona.set_address(text), visiona.find_email_link(uuid),
   visiona.is_admin() to visiona_app;
-grant execute on function visiona.adopt(text, text, boolean, boolean, bigint) to visiona_worker;
+grant execute on function visiona.adopt(text, text, boolean, boolean, bigint), visiona.identity_lock()
+  to visiona_worker;
 grant execute on function visiona.claims() to authenticated;
 
 set local role visiona_owner;

@@ -71,7 +71,7 @@ async def come_back(app: TheApp, request: AnyRequest) -> Redirect:
         return _to_handshake(app, hosted, request, state)
     signed_in = await app.accounts.log_in_hosted(token, client_of(request))
     cookies = [session_cookie(app, signed_in), _state_cookie(app, "", 0)]
-    return Redirect(state.path, status_code=303, cookies=cookies)
+    return Redirect(safe_path(state.path), status_code=303, cookies=cookies)
 
 
 async def _session_token(app: App, hosted: HostedIdentity, request: AnyRequest) -> str | None:
