@@ -57,6 +57,7 @@ EXECUTORS = {
     "has_looked": {AUTH_ROLE},
     "admin_obstacle": {AUTH_ROLE},
     "end_all_sessions": {AUTH_ROLE},
+    "count_visit": {APP_ROLE, AUTH_ROLE},
     "count_attempt": {APP_ROLE, AUTH_ROLE},
     "forget_attempts": {APP_ROLE, AUTH_ROLE},
     "take_back_attempt": {APP_ROLE, AUTH_ROLE},
@@ -141,7 +142,7 @@ async def test_every_policy_column_leads_an_index(owner: Connection) -> None:
     compared = {
         (table, column)
         for table, text in policies
-        for column in re.findall(r"(\w+) = \( SELECT visiona\.uid\(\)", text)
+        for column in re.findall(r"(\w+) = (?:ANY \(ARRAY\[)?\( SELECT visiona\.uid\(\)", text)
     }
     leading = await _rows(
         owner,

@@ -68,7 +68,14 @@ def service(worker_database: Database, clock: FixedClock, office: PostOffice) ->
 async def post(
     database: Database, actor: UserActor, kind: Kind = Kind.PASSWORD_CHANGED, **more: Any
 ) -> uuid.UUID:
+    """A `reference` is the id of a link, which is made beforehand."""
     async with database.transaction(actor) as connection:
+        if "reference" in more:
+            await connection.execute(
+                """insert into email_links (id, user_id, purpose, address, expires_at)
+                   select %s, id, 'reset', coalesce(%s, email), now() + interval '1 hour' from users""",
+                [more["reference"], more.get("address")],
+            )
         return await mails.post(connection, actor.user_id, kind, **more)
 
 

@@ -25,6 +25,10 @@ Connection = AsyncConnection[TupleRow]
 
 CHECK_AFTER_IDLE_S = 1.0
 
+# What SQL can leave on a connection for whoever has it next. A statement that SQL prepared may stand
+# where the driver believes its own to be, and would be given the next one's values.
+_LEAVE_NOTHING = """; reset all; unlisten *; close all;
+    select pg_advisory_unlock_all(), exists (select from pg_prepared_statements where from_sql)"""
 _IDENTIFY = "select set_config('request.jwt.claims', %s, true), set_config('visiona.proof', %s, true)"
 
 logger = logging.getLogger(__name__)
@@ -78,7 +82,8 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, actor: Actor) -> AsyncGenerator[Connection]:
-        """Commit on leaving, roll back on an error. The identity lives exactly as long.
+        """Commit on leaving, roll back on an error. The identity lives exactly as long, and no setting,
+        cursor, lock or prepared statement lives longer.
 
         Raises `Unavailable` (`database_unavailable`) when no connection can be had within 5 s.
         """
@@ -118,12 +123,27 @@ async def _begun(connection: Connection, actor: Actor, identity: IdentityKey) ->
         await _answer(connection, challenge, actor, identity)
         yield
     except BaseException:
-        await connection.rollback()
+        await _end(connection, "rollback")
         raise
     if connection.info.transaction_status is TransactionStatus.INERROR:
-        await connection.rollback()
+        await _end(connection, "rollback")
         raise SwallowedErrorError("a statement failed, and the transaction went on")
-    await connection.commit()
+    await _end(connection, "commit")
+
+
+async def _end(connection: Connection, how: LiteralString) -> None:
+    """End the transaction, and hand on a connection that nothing was left on, or none."""
+    try:
+        cursor = await connection.execute(how + _LEAVE_NOTHING, prepare=False)
+        while cursor.nextset():
+            pass
+        _, prepared = await cursor.fetchone() or (None, True)
+    except BaseException:
+        await connection.close()
+        raise
+    if prepared:
+        logger.error("a statement was prepared by SQL; the connection is given up")
+        await connection.close()
 
 
 async def identify(connection: Connection, actor: Actor, identity: IdentityKey) -> None:

@@ -132,7 +132,7 @@ class PaymentService:
             known = await store.customer(connection, actor.user_id)
             own = await store.owns_invoice(connection, actor.user_id, invoice_id)
             if own:
-                await _count_page(connection, actor.user_id)
+                await _count_page(connection)
         if not own or known is None:
             raise model.invoice_not_found()
         async with self._waited_for():
@@ -186,7 +186,7 @@ class PaymentService:
 
     async def _customer_id(self, actor: UserActor, email: str, key: IdempotencyKey | None) -> str:
         async with self._database.transaction(actor) as connection:
-            await _count_page(connection, actor.user_id)
+            await _count_page(connection)
             # It refuses another wish under the same key; the same wish leads to the same checkout anyway.
             await idempotency.claim(connection, actor.user_id, key)
             customer = await store.ensure_customer(connection, actor.user_id, self._settings.mode)
@@ -322,7 +322,7 @@ class PaymentService:
         if not self.enabled:
             raise model.billing_off()
         async with self._database.transaction(actor) as connection:
-            await _count_page(connection, actor.user_id)
+            await _count_page(connection)
             customer = await store.customer(connection, actor.user_id)
             subscription = model.current(await store.subscriptions(connection, actor.user_id))
         if customer is None or customer.customer_id is None:
@@ -362,9 +362,7 @@ class PaymentService:
         async with self._database.transaction(actor) as connection:
             customer = await store.customer(connection, actor.user_id)
             if customer is not None and customer.customer_id is not None:
-                wait_s = await store.count_visit(
-                    connection, actor.user_id, "reading", READINGS_FREE, LONGEST_WAIT_S
-                )
+                wait_s = await store.count_visit(connection, "reading", READINGS_FREE, LONGEST_WAIT_S)
                 if wait_s == 0:
                     await _ask_for_sync(connection, actor.user_id)
 
@@ -586,9 +584,9 @@ def _subscribed(report: CustomerReport) -> bool:
     return any(model.is_live(one.status) for one in report.subscriptions)
 
 
-async def _count_page(connection: Connection, user_id: int) -> None:
+async def _count_page(connection: Connection) -> None:
     """Raises `TooMany` (`too_many_payment_pages`)."""
-    wait_s = await store.count_visit(connection, user_id, "page", PAGES_FREE, LONGEST_WAIT_S)
+    wait_s = await store.count_visit(connection, "page", PAGES_FREE, LONGEST_WAIT_S)
     if wait_s > 0:
         raise model.too_many_payment_pages(wait_s)
 

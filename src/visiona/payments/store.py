@@ -1,6 +1,5 @@
 """SQL of customers, checkouts, subscriptions, invoices and payments."""
 
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import astuple
 from datetime import datetime, timedelta
@@ -75,16 +74,19 @@ async def unlink_customer(connection: Connection, user_id: int) -> None:
 
 async def user_of_customer(connection: Connection, customer_id: str) -> int | None:
     return await fetch_value(
-        connection, "select user_id from payment_customers where customer_id = %s", [customer_id]
+        connection,
+        "select user_id from payment_customers where reverse(customer_id) = reverse(%s)",
+        [customer_id],
     )
 
 
-async def count_visit(connection: Connection, user_id: int, kind: str, free: int, ceiling_s: int) -> int:
+async def count_visit(connection: Connection, kind: str, free: int, ceiling_s: int) -> int:
     """Count one more before it is made, so that parallel ones cannot slip through: the seconds to wait,
-    0 to go ahead. It is the brake on signing in, with a key of its own.
+    0 to go ahead. It is the brake on signing in, with a key of the transaction's person.
     """
-    key = hashlib.sha256(f"payments:{kind}:{user_id}".encode()).digest()
-    return await fetch_value(connection, "select visiona.count_attempt(%s, %s, %s)", [key, free, ceiling_s])
+    return await fetch_value(
+        connection, "select visiona.count_visit(%s, %s, %s)", [f"payments:{kind}", free, ceiling_s]
+    )
 
 
 async def mark_due(connection: Connection, user_id: int, at: datetime) -> None:
@@ -245,7 +247,7 @@ async def save_subscription(connection: Connection, user_id: int, subscription: 
     cursor = await connection.execute(
         f"""insert into subscriptions as s (user_id, {_SUBSCRIPTION})
             values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-            on conflict (id) do update set
+            on conflict (reverse(id)) do update set
               status = excluded.status, plan = excluded.plan, item_id = excluded.item_id,
               price_id = excluded.price_id, billing_interval = excluded.billing_interval,
               amount = excluded.amount, currency = excluded.currency,
@@ -280,7 +282,7 @@ async def save_invoice(connection: Connection, user_id: int, invoice: InvoiceRep
         """insert into invoices as i (id, user_id, subscription_id, number, status, reason, total,
              amount_paid, amount_remaining, currency, next_attempt_at, paid_at, created_at)
            values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-           on conflict (id) do update set
+           on conflict (reverse(id)) do update set
              number = excluded.number, status = excluded.status, total = excluded.total,
              amount_paid = excluded.amount_paid, amount_remaining = excluded.amount_remaining,
              next_attempt_at = excluded.next_attempt_at, paid_at = excluded.paid_at

@@ -42,7 +42,7 @@ begin
     select pg_catalog.jsonb_build_object('role', 'authenticated', 'sub', u.clerk_id, 'user_id', u.id)
       into verified
       from public.users u
-      where u.clerk_id = given::jsonb ->> 'sub' and u.status = 'active'
+      where u.clerk_id = given::jsonb ->> 'sub' and u.status = 'active' and not u.barred
         and given::jsonb ->> 'role' = 'authenticated';
     return verified;
   end if;

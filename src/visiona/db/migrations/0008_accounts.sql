@@ -105,7 +105,7 @@ as $$
     case when u.barred and u.status = 'active' then 'suspended' else u.status end,
     u.role, u.email_verified_at is not null
   from sessions s join users u on u.id = s.user_id
-  where (s.id = by_id or s.secret_hash = by_hash)
+  where (uuid_send(s.id) = uuid_send(by_id) or s.secret_hash = by_hash)
     and s.revoked_at is null and s.expires_at > now()
 $$;
 
@@ -223,7 +223,7 @@ as $$
   select u.id, u.clerk_id, l.purpose, l.address, u.email,
     case when u.barred and u.status = 'active' then 'suspended' else u.status end
   from email_links l join users u on u.id = l.user_id
-  where l.id = wanted and l.used_at is null and l.expires_at > now()
+  where uuid_send(l.id) = uuid_send(wanted) and l.used_at is null and l.expires_at > now()
 $$;
 
 -- Whether it is an administrator who asks, by their row and not by what was claimed alone.
