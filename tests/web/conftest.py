@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from tests.web import records
+from tests.web import records, signing_in
 from tests.web.plans import (
     CATALOGUE,
     DEAR_CATALOGUE,
@@ -24,6 +24,7 @@ from visiona.core.clock import FixedClock
 from visiona.entrypoints.api.payment import invoice_view
 from visiona.entrypoints.web.history import history
 from visiona.entrypoints.web.offers import cards, has_choice, most_saved, with_a_way_up
+from visiona.entrypoints.web.passkey_place import PasskeyPlace
 from visiona.entrypoints.web.rendering import Flash, Pages, Simulated, StaticTree
 from visiona.entrypoints.web.standing import standing
 from visiona.ports.payments import InvoiceStatus, SubscriptionStatus
@@ -179,10 +180,17 @@ PAGES: dict[str, tuple[str, str, dict[str, Any]]] = {
         "/signup",
         {"form": {"email": "", "next": ""}, "errors": [], "detail": None},
     ),
+    **signing_in.pages(SIGNED_IN),
     "log-in, refused": (
         "login.html.j2",
         "/login",
-        {"form": {"email": HOSTILE, "next": HOSTILE}, "errors": _FORM_ERRORS, "detail": HOSTILE},
+        {
+            "form": {"email": HOSTILE, "next": HOSTILE},
+            "errors": _FORM_ERRORS,
+            "detail": HOSTILE,
+            "notice": Flash("good", HOSTILE),
+            "passkeys": PasskeyPlace(usable=True),
+        },
     ),
     "studio, new": ("studio.html.j2", "/studio", studio(flashes=[Flash("good", "Welcome.")])),
     "studio, training": (
@@ -206,11 +214,16 @@ PAGES: dict[str, tuple[str, str, dict[str, Any]]] = {
         "/gallery",
         gallery(images=[IMAGE, IMAGE], models=[model("Ready")], next_cursor="99", model_id=21),
     ),
-    "account": ("account.html.j2", "/account", {**SIGNED_IN, "support": support()}),
+    "account": ("account.html.j2", "/account", {**SIGNED_IN, **signing_in.OVERVIEW, "support": support()}),
+    "account, hosted": (
+        "account.html.j2",
+        "/account",
+        {**SIGNED_IN, **signing_in.HOSTED_OVERVIEW, "support": support()},
+    ),
     "account, support allowed": (
         "account.html.j2",
         "/account",
-        {**SIGNED_IN, "support": support(until=NOW, administrator=True)},
+        {**SIGNED_IN, **signing_in.FULL_OVERVIEW, "support": support(until=NOW, administrator=True)},
     ),
     "account, history": (
         "account_history.html.j2",

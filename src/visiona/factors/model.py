@@ -140,9 +140,13 @@ def _owner(user_id: int) -> bytes:
 def new_totp(account: str, issuer: str) -> TotpSetup:
     """A secret of 160 random bits for the account of that name."""
     from pyotp import random_base32  # noqa: PLC0415 - imported where it is used
+
+    return totp_setup(random_base32(), account, issuer)
+
+
+def totp_setup(secret: str, account: str, issuer: str) -> TotpSetup:
     from pyotp.totp import TOTP  # noqa: PLC0415 - imported where it is used
 
-    secret = random_base32()
     uri = TOTP(secret, interval=STEP_S).provisioning_uri(name=account, issuer_name=issuer)
     return TotpSetup(secret, uri, _qr_svg(uri))
 

@@ -54,6 +54,7 @@ from visiona.factors.model import (
     recovery_symbols,
     request_options,
     totp_digits,
+    totp_setup,
     verify_assertion,
     verify_registration,
 )
@@ -95,6 +96,23 @@ class FactorService:
                 raise _two_factor_on()
         return setup
 
+    async def begun_totp(self, actor: UserActor, account_label: str) -> TotpSetup:
+        """What `begin_totp` answered, once more, until it is confirmed.
+
+        Raises `Conflict` (`two_factor_on`, `two_factor_not_begun`).
+        """
+        async with self._database.transaction(actor) as connection:
+            totp = await store.totp(connection, actor.user_id)
+        if totp is None:
+            raise _two_factor_not_begun()
+        if totp.confirmed_at is not None:
+            raise _two_factor_on()
+        try:
+            secret = self._box.open(actor.user_id, totp.sealed)
+        except SecretUnreadable as error:
+            raise _two_factor_not_begun() from error
+        return totp_setup(secret, account_label, self._settings.rp_name)
+
     async def confirm_totp(self, actor: UserActor, code: str) -> tuple[str, ...]:
         """From here on codes are asked for. Answers the recovery codes, which nobody can read again.
 
@@ -103,7 +121,7 @@ class FactorService:
         async with self._database.transaction(actor) as connection:
             totp = await store.totp(connection, actor.user_id, lock=True)
             if totp is None:
-                raise Conflict("two_factor_not_begun", "Begin to set up two-factor log-in first.")
+                raise _two_factor_not_begun()
             if totp.confirmed_at is not None:
                 raise _two_factor_on()
             step = self._step(actor, totp, code)
@@ -363,6 +381,10 @@ def _check_room(passkeys: int) -> None:
 def _wrong_code() -> Invalid:
     error = FieldError("code", "wrong_code", "This is not the code that the authenticator shows now.")
     return Invalid("invalid_input", "Check the fields that are marked.", errors=[error])
+
+
+def _two_factor_not_begun() -> Conflict:
+    return Conflict("two_factor_not_begun", "Begin to set up two-factor log-in first.")
 
 
 def _two_factor_on() -> Conflict:

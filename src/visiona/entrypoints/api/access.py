@@ -65,6 +65,9 @@ _PERSON: Final = Access(Identity.PERSON)
 _FRESH: Final = Access(Identity.PERSON, fresh=True)
 _FACTOR: Final = Access(Identity.PERSON, fresh=True, builtin=True)
 _PAGE: Final = Access(Identity.PAGE)
+_OWN_LINK: Final = Access(Identity.VISITOR, builtin=True)
+_OWN_PAGE: Final = Access(Identity.PAGE, builtin=True)
+_OWN_FORM: Final = Access(Identity.PAGE, fresh=True, builtin=True)
 _ADMIN: Final = Access(Identity.PERSON, role="admin")
 _ADMIN_ACT: Final = Access(Identity.PERSON, role="admin", fresh=True)
 _ADMIN_PAGE: Final = Access(Identity.PAGE, role="admin")
@@ -178,12 +181,37 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "POST /signup": Access(Identity.PUBLIC, builtin=True),
         "GET /login": _VISITOR,
         "POST /login": Access(Identity.PUBLIC, builtin=True),
+        "GET /login/code": _VISITOR,
         "POST /login/code": Access(Identity.PUBLIC, builtin=True),
         "POST /logout": _VISITOR,
+        "GET /forgot": _VISITOR,
+        "POST /forgot": Access(Identity.PUBLIC, builtin=True),
+        "GET /reset": _VISITOR,
+        "POST /reset": _OWN_LINK,
+        "GET /verify": _VISITOR,
+        "POST /verify": _OWN_LINK,
+        "GET /confirm": _PAGE,
+        "POST /confirm": _PAGE,
         "GET /pricing": _VISITOR,
         "GET /studio": _PAGE,
         "GET /gallery": _PAGE,
         "GET /account": _PAGE,
+        "GET /account/security": _PAGE,
+        "POST /account/password": _OWN_FORM,
+        "POST /account/email": _OWN_FORM,
+        "POST /account/email/verification": _OWN_PAGE,
+        "POST /account/totp": _OWN_FORM,
+        "GET /account/totp": _OWN_FORM,
+        "POST /account/totp/confirm": _OWN_FORM,
+        "POST /account/totp/off": _OWN_FORM,
+        "POST /account/recovery-codes": _OWN_FORM,
+        "POST /account/passkeys/rename": _OWN_FORM,
+        "POST /account/passkeys/remove": _OWN_FORM,
+        "POST /account/sessions/end": _PAGE,
+        "POST /account/sessions/end-others": _PAGE,
+        "GET /account/keys": _PAGE,
+        "POST /account/keys": Access(Identity.PAGE, fresh=True),
+        "POST /account/keys/revoke": _PAGE,
         "GET /billing": _PAGE,
         "POST /billing/subscribe": _PAGE,
         "POST /billing/portal": _PAGE,

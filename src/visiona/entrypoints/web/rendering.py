@@ -54,11 +54,18 @@ class Flash:
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """What the local sandbox stands in for; the pages say so."""
+    """What the local sandbox stands in for; the pages say so.
+
+    `identity` is None where Visiona keeps the accounts itself, `mail` where no mail is sent at all.
+    `inbox_url` is where simulated mails are read.
+    """
 
     images: bool = False
     prompts: bool = False
     payments: bool = False
+    identity: bool | None = None
+    mail: bool | None = None
+    inbox_url: str | None = None
 
 
 class Pages:
@@ -88,7 +95,12 @@ class Pages:
             "static": static.url,
             "sandbox": sandbox,
             "sandbox_note": wording.sandbox_note(
-                images=sandbox.images, prompts=sandbox.prompts, payments=sandbox.payments, sells=sells
+                images=sandbox.images,
+                prompts=sandbox.prompts,
+                payments=sandbox.payments,
+                sells=sells,
+                identity=sandbox.identity,
+                mail=sandbox.mail,
             ),
             "sells": sells,
             "invoice_words": wording.INVOICES,

@@ -22,8 +22,8 @@ AnyRequest = Request[Any, Any, Any]
 async def page(
     app: App, request: AnyRequest, template: str, http_status: int = 200, **context: Any
 ) -> Response[str]:
-    """A page; of whoever is signed in it has `user`, `quota`, `plan_title`, and `upgradable`: the plans
-    above which there is another to buy.
+    """A page; of whoever is signed in it has `user`, `quota`, `plan_title`, `upgradable` (the plans above
+    which there is another to buy) and `unconfirmed`: whether they have yet to confirm their address.
     """
     session = visitor_of(request)
     if session is None:
@@ -39,6 +39,7 @@ async def page(
         quota=user["quota"],
         plan_title=quota.plan.title,
         upgradable=with_a_way_up(app.billing.catalogue) if app.payments.enabled else [],
+        unconfirmed=not (user["email_verified"] or app.settings.hosted_identity),
         **context,
     )
 

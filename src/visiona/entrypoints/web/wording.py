@@ -79,19 +79,35 @@ def counted(count: int, plural: str) -> str:
     return f"{number(count)} {plural.removesuffix('s') if count == 1 else plural}"
 
 
-def sandbox_note(*, images: bool, prompts: bool, payments: bool, sells: bool) -> str | None:
-    """What is simulated on this machine, and what is real; None where nothing is simulated."""
-    kinds = {"trainings": images, "images": images, "enhanced prompts": prompts}
-    if sells:
-        kinds["payments"] = payments
+def sandbox_note(
+    *,
+    images: bool,
+    prompts: bool,
+    payments: bool,
+    sells: bool,
+    identity: bool | None = None,
+    mail: bool | None = None,
+) -> str | None:
+    """What is simulated on this machine, and what is real; None where nothing is simulated. `identity` and
+    `mail` are None where this server has none: they are not spoken of then.
+    """
+    kinds = {
+        "trainings": images,
+        "images": images,
+        "enhanced prompts": prompts,
+        "payments": payments if sells else None,
+        "sign-in": identity,
+        "mails": mail,
+    }
     simulated = [kind for kind, is_simulated in kinds.items() if is_simulated]
-    real = [kind for kind, is_simulated in kinds.items() if not is_simulated]
+    real = [kind for kind, is_simulated in kinds.items() if is_simulated is False]
     if not simulated:
         return None
     note = f"{_enumerated(simulated)} are simulated on this machine"
     if real:
         money = ": no money moves" if payments else ""
-        return f"{note}{money}. {_enumerated(real).capitalize()} are real."
+        are = "is" if real == ["sign-in"] else "are"
+        return f"{note}{money}. {_enumerated(real).capitalize()} {are} real."
     return f"{note}: no money moves, and nothing leaves it." if payments else f"{note}; nothing leaves it."
 
 

@@ -1,6 +1,7 @@
 // One picture in full, with everything that is known about it. Used by the gallery and the studio.
 
 import { get, post } from "./api.js";
+import { copyText } from "./clipboard.js";
 import { confirmAction } from "./confirm.js";
 import { fromTemplate, one, onAction, setText, show, showSlot, slot } from "./dom.js";
 import { flash, flashProblem } from "./flash.js";
@@ -18,17 +19,6 @@ const PARAMETER_NAMES = {
   output_format: "Format",
   go_fast: "Go fast",
 };
-
-async function copyText(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  // Without https there is no clipboard API; this older way still works.
-  const area = document.createElement("textarea");
-  area.value = text;
-  one("#lightbox").append(area);
-  area.select();
-  document.execCommand("copy");
-  area.remove();
-}
 
 function factsOf(item, cloneName) {
   const facts = [["Clone", cloneName], ["Made", fullTime(item.created_at)], ["Size", `${item.width} × ${item.height}`]];
@@ -190,7 +180,7 @@ export class Lightbox {
 
   async #copy() {
     try {
-      await copyText(this.#item.enhanced_prompt ?? this.#item.prompt);
+      await copyText(this.#item.enhanced_prompt ?? this.#item.prompt, one("#lightbox"));
       setText(this.#dialog, "copy-word", "Copied");
     } catch {
       flash("Copying is not allowed here. Select the text instead.", { kind: "bad" });

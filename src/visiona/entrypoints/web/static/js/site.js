@@ -1,5 +1,6 @@
-// What every page has: theme, messages, times, and a log-out that leaves nothing.
+// What every page has: theme, messages, times, a log-out that leaves nothing, and a banner now and then.
 
+import { takeOverAddressNote } from "./address.js";
 import { forgetDraftsAtLogOut } from "./draft.js";
 import { takeOverFlashes } from "./flash.js";
 import { takeOverTheme } from "./theme.js";
@@ -9,3 +10,4 @@ takeOverTheme();
 takeOverFlashes();
 keepTimesFresh();
 forgetDraftsAtLogOut();
+takeOverAddressNote();
