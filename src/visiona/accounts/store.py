@@ -168,7 +168,7 @@ async def users(connection: Connection) -> list[User]:
 async def find_user_by_email(connection: Connection, email: str) -> User | None:
     """For the worker's system actor."""
     async with connection.cursor(row_factory=class_row(User)) as cursor:
-        await cursor.execute(_USER + "where email = %s", [email])
+        await cursor.execute(_USER + "where lower(email) = %s", [email])
         return await cursor.fetchone()
 
 

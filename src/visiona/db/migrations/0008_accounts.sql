@@ -158,7 +158,7 @@ begin
     return found_id;
   end if;
   update users u set email = u.id || '@replaced.invalid', email_verified_at = null, revision = 0
-    where u.email = address and u.clerk_id <> wanted
+    where lower(u.email) = address and u.clerk_id <> wanted
       and not exists (select from credentials c where c.user_id = u.id);
   if found_id is null then
     insert into users (clerk_id, email, email_verified_at, barred, revision)
@@ -170,7 +170,7 @@ begin
     end if;
     return found_id;
   end if;
-  theirs := case when exists (select from users u where u.email = address and u.id <> found_id)
+  theirs := case when exists (select from users u where lower(u.email) = address and u.id <> found_id)
     then null else address end;
   update users u set email = coalesce(theirs, u.id || '@replaced.invalid'), barred = is_barred,
       revision = new_revision,
