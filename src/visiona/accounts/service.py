@@ -301,7 +301,7 @@ class AccountService:
         claims = self._tokens.verify(token, self._clock.now())
         async with self._database.anonymous() as connection:
             stored = await store.find_session(connection, session_id=claims.session_id)
-        session = _usable(stored)
+        session = _usable(stored, hosted=self.hosted is not None)
         if session.subject != claims.subject:
             raise _session_expired()
         await self._note_use(session)
@@ -314,7 +314,7 @@ class AccountService:
         """
         async with self._database.anonymous() as connection:
             stored = await store.find_session(connection, secret_hash=secret_hash(secret))
-        session = _usable(stored)
+        session = _usable(stored, hosted=self.hosted is not None)
         await self._note_use(session)
         return session
 
@@ -449,7 +449,7 @@ class AccountService:
         if profile.email is None:
             raise Conflict("email_needed", "Add an e-mail address to your account, and log in again.")
         if standing is None:
-            raise _email_taken()
+            raise _kept_otherwise()
         _require_active(standing)
         return UserActor(standing.user_id, subject)
 
@@ -602,8 +602,13 @@ async def _user(connection: Connection, user_id: int) -> User:
     return user
 
 
-def _usable(stored: StoredSession | None) -> Session:
+def _usable(stored: StoredSession | None, *, hosted: bool) -> Session:
+    """A session counts only where accounts are kept as they were when it began: nobody would tell of the
+    end of a service's session, and who has a password of ours is not known to a service.
+    """
     if stored is None or stored.status == "deleted":
+        raise _session_expired()
+    if hosted != (stored.session.provider_session_id is not None):
         raise _session_expired()
     if stored.status != "active":
         raise _suspended()
@@ -637,6 +642,14 @@ def _actor(session: Session) -> UserActor:
 def _unavailable(error: ProviderError) -> Unavailable:
     logger.warning("the identity service did not do its part: %s", error)
     return Unavailable("identity_unavailable", "The identity service does not answer. Try again shortly.")
+
+
+def _kept_otherwise() -> Conflict:
+    return Conflict(
+        "email_taken",
+        "The account with this address has a password of its own here, and the sign-in service does not "
+        "open it. Use another address there, or write to support.",
+    )
 
 
 def _email_taken() -> Conflict:

@@ -149,7 +149,7 @@ def _run(settings: Settings, stop: _Stop) -> int:
         asyncio.run(prepare_database(settings))
         processes.start("serve")
         processes.start("worker")
-        if not _wait_until_ready(settings, processes, stop):
+        if not _wait_until_ready(settings, sandbox, processes, stop):
             return 0 if stop.requested else 1
         _greet(settings, environment.get("VISIONA_SANDBOX_INBOX_URL"))
         while not stop.requested:
@@ -336,8 +336,10 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _wait_until_ready(settings: Settings, processes: _Processes, stop: _Stop) -> bool:
+def _wait_until_ready(settings: Settings, sandbox: list[str], processes: _Processes, stop: _Stop) -> bool:
+    """Until the server answers, and every sandbox listens that its pages lead to."""
     opener = build_opener(ProxyHandler({}))
+    waiting = [int(port) for port in sandbox[1::2]]
     deadline = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline and not stop.requested:
         if processes.any_dead():
@@ -345,6 +347,9 @@ def _wait_until_ready(settings: Settings, processes: _Processes, stop: _Stop) ->
             return False
         with contextlib.suppress(URLError, OSError):
             opener.open(f"{settings.local_url}/readyz", timeout=2).close()
+            while waiting:
+                socket.create_connection(("127.0.0.1", waiting[-1]), timeout=2).close()
+                waiting.pop()
             return True
         time.sleep(0.05)
     return False
@@ -369,7 +374,21 @@ def _greet(settings: Settings, inbox: str | None) -> None:
             console.print(f"  Sandbox: {what} are simulated on this machine; set {setting} for real ones.")
     if inbox is not None:
         console.print(f"  Sandbox: mails are sent to nobody; read them at {inbox}, or set VISIONA_SMTP_URL.")
+    _tell_of_others(settings)
     console.print(f"  Your data: {_shown(settings.data_dir)}    Stop with Ctrl-C.\n")
+
+
+def _tell_of_others(settings: Settings) -> None:
+    """Who signed up while the accounts were kept otherwise cannot log in now, and should know why."""
+    record = settings.data_dir / "identities"
+    known = record.read_text(encoding="ascii").split() if record.exists() else []
+    if settings.identity not in known:
+        record.write_text(" ".join([*known, settings.identity]), encoding="ascii")
+    for other in sorted({*known} - {settings.identity}):
+        console.print(
+            f"  [yellow]Accounts made with VISIONA_IDENTITY={other} are kept, and cannot log in while it is "
+            f"{settings.identity}.[/yellow]"
+        )
 
 
 def _shown(path: Path) -> str:
