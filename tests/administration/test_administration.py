@@ -334,7 +334,8 @@ async def test_sessions_at_the_identity_service_end_too(
         person = await make_person()
         session_id = await fetch_value(
             owner,
-            "update sessions set provider_session_id = 'sess_' || user_id where user_id = %s returning id::text",
+            """update sessions set provider_session_id = 'sess_' || user_id where user_id = %s
+               returning id::text""",
             [person.id],
         )
         await act(admin, person.id, Reason.SECURITY)

@@ -251,11 +251,6 @@ PAGES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "admin, suspended person": ("admin/person.html.j2", "/admin/users/13", person(records.SUSPENDED)),
     "admin, colleague": ("admin/person.html.j2", "/admin/users/14", person(records.COLLEAGUE)),
     "admin, to confirm": ("admin/person.html.j2", "/admin/users/12", person(records.FULL, fresh=False)),
-    "admin, not confirmed": (
-        "admin/confirm.html.j2",
-        "/admin/confirm",
-        {**SIGNED_IN, "next": "/admin", "detail": HOSTILE},
-    ),
     "admin, content": (
         "admin/content.html.j2",
         "/admin/users/12/content",

@@ -220,7 +220,6 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "POST /account/support-access/end": _PAGE,
         "GET /admin": _ADMIN_PAGE,
         "GET /admin/acts": _ADMIN_PAGE,
-        "POST /admin/confirm": _ADMIN_PAGE,
         "GET /admin/users/{user_id}": _ADMIN_PAGE,
         "GET /admin/users/{user_id}/content": _ADMIN_PAGE,
         "POST /admin/users/{user_id}/plan": _ADMIN_FORM,

@@ -36,11 +36,11 @@ from visiona.core.errors import VisionaError
 from visiona.db.actor import AdminActor
 from visiona.entrypoints.api.admin import admin_of
 from visiona.entrypoints.api.parameters import RowId
-from visiona.entrypoints.api.security import Caller, TheApp, actor_of, caller_of, session_of
+from visiona.entrypoints.api.security import Caller, TheApp, actor_of, caller_of
 from visiona.entrypoints.web.audit_words import REASONS, describe, log_lines
 from visiona.entrypoints.web.history import history
 from visiona.entrypoints.web.rendering import Flash
-from visiona.entrypoints.web.responses import AnyRequest, as_refused, page, safe_path
+from visiona.entrypoints.web.responses import AnyRequest, as_refused, page
 
 PEOPLE_SHOWN: Final = 30
 LINES_SHOWN: Final = 40
@@ -71,19 +71,11 @@ class ActForm:
 
 
 @dataclass(slots=True)
-class ConfirmForm:
-    password: str = ""
-    code: str = ""
-    next: str = "/admin"
-
-
-@dataclass(slots=True)
 class SupportForm:
     hours: str = ""
 
 
 ActBody = Annotated[ActForm, Body(media_type=RequestEncodingType.URL_ENCODED)]
-ConfirmBody = Annotated[ConfirmForm, Body(media_type=RequestEncodingType.URL_ENCODED)]
 SupportBody = Annotated[SupportForm, Body(media_type=RequestEncodingType.URL_ENCODED)]
 
 
@@ -190,17 +182,6 @@ async def content(
         earlier=None if earlier is None else earlier.id,
         paged=bool(before),
     )
-
-
-@post("/admin/confirm", page="/admin", status_code=303)
-async def confirm(app: TheApp, request: AnyRequest, data: ConfirmBody) -> Response[str] | Redirect:
-    back = safe_path(data.next)
-    try:
-        await app.accounts.confirm(session_of(request), password=data.password, code=data.code.strip())
-    except VisionaError as error:
-        answer = await page(app, request, "admin/confirm.html.j2", next=back, detail=error.detail)
-        return as_refused(request, error, answer)
-    return Redirect(back, status_code=303)
 
 
 @post("/admin/users/{user_id:int}/plan", page="/admin", status_code=303)
@@ -363,7 +344,6 @@ HANDLERS: list[BaseRouteHandler] = [
     acts,
     person,
     content,
-    confirm,
     set_plan,
     suspend,
     unsuspend,
