@@ -72,7 +72,7 @@ async def test_the_worker_enqueues_too(worker_database: Database, owner: Connect
 
 
 async def test_once_adds_nothing_while_the_same_waits(
-    database: Database, owner: Connection, person: UserActor, task: str
+    database: Database, owner: Connection, task: str
 ) -> None:
     async with database.transaction(SYSTEM) as connection:
         await enqueue(connection, task, once=True, number=1)
