@@ -417,11 +417,9 @@ class Asking:
             return 404, "not_found"
         if self.suspended and not access.suspended:
             return 403, "account_suspended"
-        if self.person:
+        if self.person or (access.scope is not None and access.scope is self.scope):
             return None
-        if access.scope is None:
-            return 403, "session_required"
-        return None if access.scope is self.scope else (403, "insufficient_scope")
+        return 403, "session_required" if access.scope is None else "insufficient_scope"
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,7 @@ EXECUTORS = {
     "find_session": {APP_ROLE, AUTH_ROLE},
     "find_subject": {APP_ROLE, AUTH_ROLE},
     "adopt": {APP_ROLE, WORKER_ROLE, AUTH_ROLE},
+    "identity_lock": {WORKER_ROLE, AUTH_ROLE},
     "own_password": {APP_ROLE, AUTH_ROLE},
     "set_password": {APP_ROLE, AUTH_ROLE},
     "set_address": {APP_ROLE, AUTH_ROLE},
@@ -63,6 +64,9 @@ EXECUTORS = {
     "take_back_attempt": {APP_ROLE, AUTH_ROLE},
     "purge_attempts": {WORKER_ROLE, AUTH_ROLE},
 }
+
+# Answers one number, and needs nobody's rights for it.
+NUMBER = "identity_lock"
 
 
 async def _rows(connection: Connection, query: str, *params: object) -> list[tuple]:
@@ -187,7 +191,7 @@ async def test_functions_that_run_as_another_role_fix_their_search_path(owner: C
     )
     assert {name for name, _ in functions} == {
         "write_ledger",  # runs as the owner, for whoever changes a quota
-        *(name for name, roles in EXECUTORS.items() if OWNER_ROLE not in roles),
+        *(name for name, roles in EXECUTORS.items() if OWNER_ROLE not in roles and name != NUMBER),
     }
     assert [
         name for name, settings in functions if not re.search(r'search_path=(.*, pg_temp|\\"\\")', settings)
