@@ -1,6 +1,5 @@
 """What the tests of hostile SQL share: a database as production has it, a victim, and a watch on both."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,9 +12,6 @@ from tests.factories.people import Person
 
 from visiona.db.actor import Actor
 from visiona.db.pool import Connection, identify
-
-# What tells whose a row is.
-OWNERS = "coalesce(to_jsonb(t) ->> 'user_id', case when {users} then to_jsonb(t) ->> 'id' end)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,40 +106,37 @@ async def make_victim(owner: Connection, person: Person, other: Person) -> Victi
     return Victim(person, frozenset(values | set(named.values())), named)
 
 
-async def rows_of(owner: Connection, user_id: int) -> dict[str, list[str]]:
-    """Every row of theirs as text, by table; and what belongs to nobody."""
-    found: dict[str, list[str]] = {}
-    for table in await _tables(owner):
-        users = sql.SQL("true" if table == ("public", "users") else "false")
-        query = sql.SQL("select t::text from {} t where " + OWNERS + " = %s order by 1").format(
-            sql.Identifier(*table), users=users
-        )
-        cursor = await owner.execute(query, [str(user_id)])
-        found[".".join(table)] = [text for (text,) in await cursor.fetchall()]
-    for table in ("visiona.identity_keys", "visiona.schema_migrations", "public.plans"):
-        cursor = await owner.execute(f"select t::text from {table} t order by 1".encode())
-        found[table] = [text for (text,) in await cursor.fetchall()]
-    return found
-
-
-async def _tables(owner: Connection) -> list[tuple[str, str]]:
-    cursor = await owner.execute(
-        "select schemaname, tablename from pg_tables where schemaname in ('public', 'visiona')"
+async def rows_of(owner: Connection, user_id: int) -> list[tuple[str, str]]:
+    """Every row of theirs as text, with its table; and what belongs to nobody."""
+    theirs = await _rows(owner, user_id, sql.SQL("t::text"))
+    common = " union all ".join(
+        f"select '{table}', t::text from {table} t"
+        for table in ("visiona.identity_keys", "visiona.schema_migrations", "public.plans")
     )
-    return [(schema, table) for schema, table in await cursor.fetchall()]
+    cursor = await owner.execute(common.encode())
+    return sorted([*theirs, *await cursor.fetchall()])
+
+
+async def _rows(owner: Connection, user_id: int, form: sql.SQL) -> list[tuple[str, Any]]:
+    cursor = await owner.execute(
+        """select c.relname, a.attname from pg_class c
+           join pg_attribute a on a.attrelid = c.oid
+             and a.attname = case c.relname when 'users' then 'id' else 'user_id' end
+           where c.relnamespace = 'public'::regnamespace and c.relkind = 'r'"""
+    )
+    query = sql.SQL(" union all ").join(
+        sql.SQL("select {}, {} from {} t where {} = {}").format(
+            sql.Literal(table), form, sql.Identifier(table), sql.Identifier(column), sql.Literal(user_id)
+        )
+        for table, column in await cursor.fetchall()
+    )
+    return await (await owner.execute(query)).fetchall()
 
 
 async def _strings(owner: Connection, user_id: int) -> set[str]:
     found: set[str] = set()
-    for table in await _tables(owner):
-        users = sql.SQL("true" if table == ("public", "users") else "false")
-        query = sql.SQL("select to_jsonb(t) from {} t where " + OWNERS + " = %s").format(
-            sql.Identifier(*table), users=users
-        )
-        cursor = await owner.execute(query, [str(user_id)])
-        for (row,) in await cursor.fetchall():
-            values = row if isinstance(row, dict) else json.loads(row)
-            found |= {value for value in values.values() if isinstance(value, str)}
+    for _, row in await _rows(owner, user_id, sql.SQL("to_jsonb(t)")):
+        found |= {value for value in row.values() if isinstance(value, str)}
     return found
 
 
