@@ -2,12 +2,16 @@
 
 import secrets
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from datetime import UTC, datetime
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 
 import argon2
 import psycopg
 import pytest
+from tests.accounts.house import House, open_house, run_clerk
+from tests.conftest import copied_database
+from tests.factories.mail import MailServer, run_mail_sandbox
+from tests.sandbox.clerk.conftest import Server
 
 from visiona.accounts.model import AccountSettings, SignedIn, derived_signing_key
 from visiona.accounts.service import AccountService, Identities
@@ -124,3 +128,58 @@ def suspend(owner: Connection) -> Callable[[int], Awaitable[None]]:
         await owner.execute("update users set status = 'suspended' where id = %s", [user_id])
 
     return suspend
+
+
+# Whole houses: one for each module, lent to each test with the clock and the faults put right
+
+
+@pytest.fixture(scope="session")
+def mail_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailServer]:
+    with run_mail_sandbox(tmp_path_factory.mktemp("mail")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def clerk_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with run_clerk(tmp_path_factory.mktemp("clerk")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+async def builtin_house(
+    postgres: str,
+    migrated_template: str,
+    mail_server: MailServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncGenerator[House]:
+    with copied_database(postgres, migrated_template) as url:
+        async with open_house(url, tmp_path_factory.mktemp("house"), mail=mail_server) as house:
+            yield house
+
+
+@pytest.fixture
+async def house(builtin_house: House) -> AsyncGenerator[House]:
+    """A Visiona with accounts of its own."""
+    yield builtin_house
+    builtin_house.clock.shift = timedelta(0)
+
+
+@pytest.fixture(scope="module")
+async def module_clerk_house(
+    postgres: str,
+    migrated_template: str,
+    clerk_server: Server,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncGenerator[House]:
+    with copied_database(postgres, migrated_template) as url:
+        async with open_house(url, tmp_path_factory.mktemp("house"), clerk=clerk_server) as house:
+            yield house
+
+
+@pytest.fixture
+async def clerk_house(module_clerk_house: House) -> AsyncGenerator[House]:
+    """A Visiona whose accounts are at Clerk."""
+    yield module_clerk_house
+    module_clerk_house.clock.shift = timedelta(0)
+    module_clerk_house.there.raw.delete("/_sandbox/faults")
+    await module_clerk_house.rows("delete from procrastinate.procrastinate_jobs")

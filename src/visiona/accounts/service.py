@@ -290,6 +290,14 @@ class AccountService:
         async with self._database.transaction(actor) as connection:
             await store.confirm_session(connection, session_id)
 
+    async def confirm_with_passkey(self, session: Session, credential: Mapping[str, Any]) -> None:
+        """As `confirm`, by one of the person's passkeys. Raises `Unauthenticated` (`invalid_passkey`)."""
+        session_id = _own_session(session)
+        actor = _actor(session)
+        await self._identities.factors.authenticate(credential, actor)
+        async with self._database.transaction(actor) as connection:
+            await store.confirm_session(connection, session_id)
+
     async def authenticate_bearer(self, token: str) -> Session:
         """Who holds this token, which is ours or the identity service's.
 

@@ -142,6 +142,13 @@ class HostedIdentity(IdentityProvider, Protocol):
         """Safe to repeat, and for a session that is over or unknown."""
         ...
 
+    @property
+    def session_cookies(self) -> tuple[str, ...]:
+        """The names of cookies in which the provider's own script keeps a session token on our pages; where
+        there are several, the first counts.
+        """
+        ...
+
     def sign_in_page(self, return_to: str) -> str:
         """The address of the page where a browser signs in and is then sent to `return_to`."""
         ...

@@ -168,6 +168,10 @@ class ClerkIdentity:
 
     # Pages
 
+    @property
+    def session_cookies(self) -> tuple[str, ...]:
+        return self._pages.session_cookies
+
     def sign_in_page(self, return_to: str) -> str:
         return self._pages.sign_in(return_to)
 

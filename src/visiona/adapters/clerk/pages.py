@@ -1,5 +1,7 @@
 """The addresses of Clerk's own pages, and of the handshake."""
 
+import base64
+import hashlib
 from urllib.parse import urlencode
 
 from visiona.adapters.clerk.config import API_VERSION, ClerkConfig
@@ -12,6 +14,10 @@ class ClerkPages:
         self._accounts = config.accounts
         self._frontend = config.frontend
         self._development = config.development
+        digest = hashlib.sha1(config.publishable_key.encode(), usedforsecurity=False).digest()
+        suffix = base64.urlsafe_b64encode(digest).decode()[:8]
+        # By the suffix applications on one domain tell their cookies apart.
+        self.session_cookies = (f"__session_{suffix}", "__session")
 
     def sign_in(self, return_to: str) -> str:
         return self._portal("sign-in", return_to)

@@ -92,6 +92,8 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "POST /api/auth/reset/complete": Access(Identity.PUBLIC, builtin=True),
         "POST /api/auth/verify": Access(Identity.PUBLIC, builtin=True),
         "POST /api/auth/confirm": _PERSON,
+        "POST /api/auth/confirm/passkey/options": Access(Identity.PERSON, builtin=True),
+        "POST /api/auth/confirm/passkey": Access(Identity.PERSON, builtin=True),
         "POST /api/auth/refresh": _PERSON,
         "POST /api/auth/logout": _PERSON,
         "GET /api/auth/me": _user(Scope.ACCOUNT_READ),

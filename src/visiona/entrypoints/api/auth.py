@@ -133,6 +133,19 @@ async def confirm(app: TheApp, request: AnyRequest, data: JSONBody[ConfirmBody])
     await app.accounts.confirm(session_of(request), password=data.password, code=data.code)
 
 
+@post("/api/auth/confirm/passkey/options", status_code=200)
+async def confirm_options(app: TheApp, request: AnyRequest) -> Response[dict[str, Any]]:
+    """`PublicKeyCredentialRequestOptionsJSON` for proving it with one of your passkeys."""
+    options = await app.factors.authentication_options(actor_of(request))
+    return Response(options, headers={"Cache-Control": "no-store"})
+
+
+@post("/api/auth/confirm/passkey", status_code=204)
+async def confirm_with_passkey(app: TheApp, request: AnyRequest, data: JSONBody[PasskeyBody]) -> None:
+    """With what the browser answered to the options of `POST /api/auth/confirm/passkey/options`."""
+    await app.accounts.confirm_with_passkey(session_of(request), data.credential)
+
+
 @post("/api/auth/refresh", status_code=200)
 async def refresh(app: TheApp, request: AnyRequest) -> TokenView:
     token = await app.accounts.refresh(session_of(request))
@@ -177,6 +190,8 @@ HANDLERS = [
     reset,
     verify,
     confirm,
+    confirm_options,
+    confirm_with_passkey,
     refresh,
     log_out,
     me,

@@ -154,19 +154,17 @@ async def authenticate(connection: AnyConnection) -> Caller:
     if secret is not None:
         check_origin(connection)
         return _caller_by_session(await app.accounts.authenticate_cookie(secret), app.clock.now())
-    token = _hosted_token(connection) if app.settings.hosted_identity else None
+    token = _hosted_token(connection, app)
     if token is not None:
         check_origin(connection)
         return _caller_by_session(await app.accounts.authenticate_hosted(token), app.clock.now())
     raise Unauthenticated("not_authenticated", "Log in first.")
 
 
-def _hosted_token(connection: AnyConnection) -> str | None:
-    """The session token that Clerk's script keeps in a cookie. The name with the instance's suffix counts
-    where there are both.
-    """
-    names = sorted(name for name in connection.cookies if name.startswith("__session"))
-    return connection.cookies[names[-1]] if names else None
+def _hosted_token(connection: AnyConnection, app: App) -> str | None:
+    """The session token that the identity service's script keeps in a cookie."""
+    names = () if app.accounts.hosted is None else app.accounts.hosted.session_cookies
+    return next((connection.cookies[name] for name in names if name in connection.cookies), None)
 
 
 def check_access(caller: Caller, access: Access) -> None:

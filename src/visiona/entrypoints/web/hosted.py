@@ -41,7 +41,7 @@ class _State(msgspec.Struct, array_like=True):
 
 
 @get("/api/auth/login", status_code=303)
-async def log_in(app: TheApp, next: FromQuery[str] = "") -> Redirect:  # noqa: A002 - the query's name
+async def go_to_log_in(app: TheApp, next: FromQuery[str] = "") -> Redirect:  # noqa: A002 - the query's name
     """To where a browser logs in, and back to the page `next` afterwards."""
     if app.accounts.hosted is None:
         return _own_page("/login", next)
@@ -49,7 +49,7 @@ async def log_in(app: TheApp, next: FromQuery[str] = "") -> Redirect:  # noqa: A
 
 
 @get("/api/auth/signup", status_code=303)
-async def sign_up(app: TheApp, next: FromQuery[str] = "") -> Redirect:  # noqa: A002 - the query's name
+async def go_to_sign_up(app: TheApp, next: FromQuery[str] = "") -> Redirect:  # noqa: A002 - the query's name
     """To where a browser signs up, and back to the page `next` afterwards."""
     if app.accounts.hosted is None:
         return _own_page("/signup", next)
@@ -161,4 +161,4 @@ def _interrupted() -> Unauthenticated:
     return Unauthenticated("sign_in_interrupted", "Logging in was interrupted or took too long. Start again.")
 
 
-HANDLERS = [log_in, sign_up, come_back]
+HANDLERS = [go_to_log_in, go_to_sign_up, come_back]
