@@ -56,6 +56,10 @@ def has_session(context: BrowserContext) -> bool:
 
 
 def test_what_ends_at_clerk_ends_here(browser: Browser, stack: Stack) -> None:
+    # By whichever name of this machine somebody comes, they end at the one that Clerk leads back to.
+    by_name = httpx.get(f"{stack.url.replace('127.0.0.1', 'localhost')}/api/auth/login?next=/gallery")
+    assert by_name.headers["location"] == f"{stack.url}/api/auth/login?next=/gallery"
+
     page = new_page(browser, stack, [], viewport=DESKTOP)
     sign_up(page, stack, "grace@example.com")
     ((subject, verified),) = stack.rows("select clerk_id, email_verified_at is not null from users")

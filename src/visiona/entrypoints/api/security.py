@@ -229,7 +229,7 @@ def refuse_foreign_page(connection: AnyConnection) -> None:
 def _comes_from_own_page(connection: AnyConnection) -> bool:
     origin = connection.headers.get("origin")
     if origin is not None:
-        return origin in {app_of(connection).settings.origin, _host_origin(connection)}
+        return origin in {app_of(connection).settings.origin, host_origin(connection)}
     return connection.headers.get("sec-fetch-site") == "same-origin"
 
 
@@ -237,7 +237,7 @@ def _origin_mismatch() -> Forbidden:
     return Forbidden("origin_mismatch", "This request did not come from Visiona's own pages.")
 
 
-def _host_origin(connection: AnyConnection) -> str | None:
+def host_origin(connection: AnyConnection) -> str | None:
     """The origin that the browser itself named in `Host`. Only trusted over plain loopback, where
     127.0.0.1 and localhost are the same machine; elsewhere the configured origin is the only one.
     """

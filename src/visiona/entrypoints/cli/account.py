@@ -113,7 +113,7 @@ def _show(server: str, user: User) -> None:
     say(user.email, "bold")
     facts: dict[str, RenderableType] = {"Server": cell(server), "Plan": cell(user.plan)}
     if not user.email_verified:
-        facts["Address"] = cell("not confirmed yet: open the link in the mail that was sent to it", "yellow")
+        facts["Address"] = cell("not confirmed yet", "yellow")
     if user.quota is not None:
         facts |= {
             "Until": time_cell(user.quota.period_end),

@@ -9,7 +9,7 @@ import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 from litestar import Request, get
@@ -20,7 +20,7 @@ from litestar.response import Redirect
 from visiona.bootstrap import App
 from visiona.core.errors import Unauthenticated, Unavailable
 from visiona.core.ids import secret_token
-from visiona.entrypoints.api.security import TheApp, client_of, session_cookie
+from visiona.entrypoints.api.security import TheApp, client_of, host_origin, session_cookie
 from visiona.entrypoints.web.responses import PAGE_ERRORS, safe_path
 from visiona.ports.errors import ProviderError
 from visiona.ports.identity import HostedIdentity, InvalidToken
@@ -41,19 +41,27 @@ class _State(msgspec.Struct, array_like=True):
 
 
 @get("/api/auth/login", status_code=303)
-async def go_to_log_in(app: TheApp, next: FromQuery[str] = "") -> Redirect:  # noqa: A002 - the query's name
+async def go_to_log_in(
+    app: TheApp,
+    request: AnyRequest,
+    next: FromQuery[str] = "",  # noqa: A002 - the query's name
+) -> Redirect:
     """To where a browser logs in, and back to the page `next` afterwards."""
     if app.accounts.hosted is None:
         return _own_page("/login", next)
-    return _leave(app, next, lambda hosted, back: hosted.sign_in_page(back))
+    return _leave(app, request, next, lambda hosted, back: hosted.sign_in_page(back))
 
 
 @get("/api/auth/signup", status_code=303)
-async def go_to_sign_up(app: TheApp, next: FromQuery[str] = "") -> Redirect:  # noqa: A002 - the query's name
+async def go_to_sign_up(
+    app: TheApp,
+    request: AnyRequest,
+    next: FromQuery[str] = "",  # noqa: A002 - the query's name
+) -> Redirect:
     """To where a browser signs up, and back to the page `next` afterwards."""
     if app.accounts.hosted is None:
         return _own_page("/signup", next)
-    return _leave(app, next, lambda hosted, back: hosted.sign_up_page(back))
+    return _leave(app, request, next, lambda hosted, back: hosted.sign_up_page(back))
 
 
 @get(CALLBACK_PATH, status_code=303, include_in_schema=False, exception_handlers=PAGE_ERRORS)
@@ -109,16 +117,27 @@ def _to_handshake(app: App, hosted: HostedIdentity, request: AnyRequest, state: 
     return Redirect(page, status_code=303, cookies=[_state_cookie(app, _packed(again), STATE_TTL_S)])
 
 
-def _leave(app: App, path: str, page: Callable[[HostedIdentity, str], str]) -> Redirect:
+def _leave(app: App, request: AnyRequest, path: str, page: Callable[[HostedIdentity, str], str]) -> Redirect:
     hosted = app.accounts.hosted
     if hosted is None:
         raise LookupError("there is no identity service to go to")
+    if _has_other_name(app, request):
+        own = request.url.with_replacements(netloc=urlsplit(app.settings.origin).netloc)
+        return Redirect(str(own), status_code=303)
     state = _State(secret_token(), safe_path(path))
     return Redirect(
         page(hosted, _callback(app, state.secret)),
         status_code=303,
         cookies=[_state_cookie(app, _packed(state), STATE_TTL_S)],
     )
+
+
+def _has_other_name(app: App, request: AnyRequest) -> bool:
+    """Whether the browser came by another name of this machine (localhost for 127.0.0.1): the cookie that
+    it is given there would not come back to ours.
+    """
+    origin, named = urlsplit(app.settings.origin), urlsplit(host_origin(request) or app.settings.origin)
+    return named.port == origin.port and named.hostname != origin.hostname
 
 
 def _own_page(page: str, path: str) -> Redirect:
