@@ -10,7 +10,17 @@ import psycopg
 import pyotp
 import pytest
 from playwright.sync_api import Browser, CDPSession, Page, expect
-from tests.journeys.conftest import DESKTOP, PASSWORD, PHONE, Stack, new_page, screenshot, wait_until
+from tests.journeys.conftest import (
+    CLERK,
+    DESKTOP,
+    PASSWORD,
+    PHONE,
+    Stack,
+    new_page,
+    screenshot,
+    wait_until,
+)
+from tests.journeys.conftest import sign_up as sign_up_anywhere
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(300)]
 
@@ -66,10 +76,11 @@ def test_addresses_and_passwords(browser: Browser, stack: Stack) -> None:
     page.on("request", lambda request: referrers.append(request.headers.get("referer")))
     page.goto(link_in_mail(stack, "grace@example.com", "verify"))
     screenshot(page, "verify")
-    expect(page.get_by_test_id("address-note")).to_be_visible()  # opening the link confirms nothing
+    # Opening the link confirms nothing.
+    assert 'data-testid="address-note"' in page.request.get(f"{stack.url}/studio").text()
     page.get_by_test_id("submit").click()
     expect(page.get_by_test_id("verified")).to_be_visible()
-    expect(page.get_by_test_id("address-note")).to_have_count(0)
+    assert 'data-testid="address-note"' not in page.request.get(f"{stack.url}/studio").text()
     assert not [one for one in referrers if one and "token" in one]
     screenshot(page, "verified")
     page.go_back()
@@ -206,8 +217,13 @@ def test_passkeys(browser: Browser, stack: Stack) -> None:
     page.get_by_test_id("passkey-log-in").click()
     page.wait_for_url(re.compile(r"//[^/]+/gallery$"))
 
+    with psycopg.connect(stack.owner_url) as owner:
+        owner.execute("update sessions set confirmed_at = confirmed_at - interval '16 minutes'")
     page.goto("/account/security")
     expect(page.get_by_test_id("passkey")).to_contain_text("last used")
+    page.get_by_test_id("unlock-passkeys").click()
+    page.get_by_test_id("passkey-confirm").click()
+    page.wait_for_url("**/account/security#passkeys")
     page.get_by_test_id("passkey-change").click()
     page.get_by_test_id("passkey-remove").click()
     expect(page.get_by_test_id("passkeys-none")).to_be_visible()
@@ -272,3 +288,51 @@ def test_sessions_keys_and_confirming(browser: Browser, stack: Stack) -> None:
     expect(page.get_by_test_id("keys-none")).to_be_visible()
     assert httpx.get(f"{stack.url}/api/gallery", headers=headers).status_code == 401
     assert [one for one in complaints if "status of 401" not in one] == []
+
+
+@pytest.mark.parametrize("stack", [CLERK], ids=["clerk"], indirect=True)
+def test_what_clerk_keeps_is_changed_at_clerk(browser: Browser, stack: Stack) -> None:
+    complaints: list[str] = []
+    page = new_page(browser, stack, complaints, viewport=DESKTOP, color_scheme="dark")
+    sign_up_anywhere(page, stack, "grace@example.com")
+    expect(page.get_by_test_id("address-note")).to_have_count(0)
+    for path in ("/account", "/account/security"):
+        page.goto(path)
+        link = page.get_by_test_id("hosted-account").get_attribute("href")
+        assert link is not None
+        assert link.startswith(stack.clerk_url)
+        screenshot(page, f"clerk{path.replace('/', '-')}", whole=True)
+    expect(page.get_by_test_id("new-password")).to_have_count(0)
+    expect(page.get_by_test_id("session")).to_have_count(1)
+    page.get_by_test_id("hosted-account").click()
+    assert page.url.startswith(stack.clerk_url)
+    for path in ("/forgot", "/reset?token=x", "/verify?token=x"):
+        answer = page.request.get(f"{stack.url}{path}", max_redirects=0)
+        assert (answer.status, answer.headers["location"]) == (303, "/login")
+
+    with psycopg.connect(stack.owner_url) as owner:
+        owner.execute("update sessions set confirmed_at = confirmed_at - interval '16 minutes'")
+    page.goto("/account/keys")
+    page.get_by_test_id("unlock-keys").click()
+    screenshot(page, "clerk-confirm", whole=True)
+    page.get_by_test_id("confirm-password").fill(PASSWORD)
+    page.get_by_test_id("confirm-submit").click()
+    page.get_by_test_id("key-name").fill("Nightly back-up")
+    page.get_by_test_id("scope-photos:read").check()
+    page.get_by_test_id("make-key").click()
+    expect(page.get_by_test_id("key-token")).to_be_visible()
+
+    with psycopg.connect(stack.owner_url) as owner:
+        owner.execute("update sessions set confirmed_at = confirmed_at - interval '16 minutes'")
+    page.goto("/confirm?next=/account/keys")
+    page.get_by_test_id("confirm-again").click()
+    screenshot(page, "clerk-confirm-again")
+    wait_until(
+        lambda: (
+            not stack.rows("select from procrastinate.procrastinate_jobs where status in ('todo', 'doing')")
+        ),
+        30,
+    )
+    page.get_by_test_id("log-in-again").click()
+    page.wait_for_url(f"{stack.clerk_url}/**")
+    assert complaints == []

@@ -101,7 +101,14 @@ def keys(**changes: Any) -> dict[str, Any]:
 
 
 def confirm(**changes: Any) -> dict[str, Any]:
-    base: dict[str, Any] = {"next": "/account", "hosted": False, "codes": True, "minutes": 15, **_FINE}
+    base: dict[str, Any] = {
+        "next": "/account",
+        "hosted": False,
+        "codes": True,
+        "passkeys": True,
+        "minutes": 15,
+        **_FINE,
+    }
     return {**base, **changes}
 
 
@@ -172,7 +179,9 @@ def pages(signed_in: dict[str, Any]) -> Pages:
             "security_codes.html.j2", "/account/totp", {"codes": ("a-b",), "begun": False}
         ),
         "confirm": own("confirm.html.j2", "/confirm", confirm(**wrong("password"))),
-        "confirm, hosted": own("confirm.html.j2", "/confirm", confirm(hosted=True, codes=False)),
+        "confirm, hosted": own(
+            "confirm.html.j2", "/confirm", confirm(hosted=True, codes=False, passkeys=False)
+        ),
         "confirm, logged out": ("confirm_again.html.j2", "/confirm", {"next": HOSTILE}),
         "keys": own("keys.html.j2", "/account/keys", keys()),
         "keys, full": own(

@@ -205,7 +205,7 @@ async def test_an_address_is_confirmed_by_the_button_and_not_by_the_link(person:
     assert await person.sent("/verify", token=token) == "/verify?done=1"
     done = await person.see("/verify?done=1")
     assert done.element("verified")["href"] == "/studio"
-    assert not done.has("address-note")
+    assert not (await person.see("/studio")).has("address-note")
     again = await person.refused("/verify", 404, token=token)
     assert "used already or has expired" in again.text("error-summary")
     nonsense = await person.refused("/verify", 404, token="<script>")
@@ -549,6 +549,15 @@ async def test_the_way_back_stays_here(person: Browser, wanted: str) -> None:
     assert await person.sent("/confirm", how="password", password=PASSWORD, next=wanted) == "/studio"
     await person.sent("/logout")
     assert await person.sent("/login", email=person.email, password=PASSWORD, next=wanted) == "/studio"
+
+
+async def test_logging_in_again_shows_who_one_is(person: Browser) -> None:
+    answer = await person.send("/confirm", how="again", next="/account/keys")
+    assert answer.headers["cache-control"] == "no-store"
+    page = Markup(answer.text)
+    assert page.element("log-in-again")["href"] == "/login?next=/account/keys"
+    assert page.has("nav-login")
+    assert (await person.http.get("/studio")).status_code == 303
 
 
 async def test_guessing_the_password_of_a_session_has_to_wait(person: Browser) -> None:

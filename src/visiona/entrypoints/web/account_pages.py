@@ -33,7 +33,14 @@ from visiona.entrypoints.api.security import (
 from visiona.entrypoints.web.browsers import browser_words
 from visiona.entrypoints.web.passkey_place import passkey_place
 from visiona.entrypoints.web.rendering import Flash
-from visiona.entrypoints.web.responses import AnyRequest, as_refused, on_page_error, page, safe_path
+from visiona.entrypoints.web.responses import (
+    AnyRequest,
+    as_refused,
+    html,
+    on_page_error,
+    page,
+    safe_path,
+)
 from visiona.entrypoints.web.sign_in_pages import refusal
 from visiona.factors.model import PASSKEY_NAME_MAX_LENGTH, PASSKEYS_MAX, TotpSetup
 
@@ -264,7 +271,7 @@ async def confirm(app: TheApp, request: AnyRequest, data: ConfirmBody) -> Respon
     session = session_of(request)
     if data.how == "again":
         await app.accounts.log_out(session)
-        answer = await page(app, request, "confirm_again.html.j2", next=_back(data.next), signed_out=True)
+        answer = html(request, "confirm_again.html.j2", next=_back(data.next))
         answer.set_cookie(no_session_cookie(app))
         return answer
     by_code = data.how == "code"
@@ -286,7 +293,7 @@ def on_forbidden(request: AnyRequest, error: Forbidden) -> Response[Any] | Redir
     if error.code != "confirmation_required":
         return on_page_error(request, error)
     handler: BaseRouteHandler = request.scope["route_handler"]
-    wanted = re.sub(r"{.*?}", "", handler.opt.get("page", request.scope["path"]))
+    wanted: str = handler.opt.get("page", request.scope["path"])
     return Redirect(f"/confirm?next={quote(wanted)}", status_code=303)
 
 
@@ -378,6 +385,7 @@ async def _confirm(app: App, request: AnyRequest, wanted: str, error: VisionaErr
         next=_back(wanted),
         hosted=hosted,
         codes=status is not None and status.totp_since is not None,
+        passkeys=bool(status and status.passkeys) and passkey_place(app, request, "/confirm").usable,
         minutes=int(FRESH_FOR.total_seconds() // 60),
         **refusal(error, invalid_credentials="password", invalid_code="code"),
     )

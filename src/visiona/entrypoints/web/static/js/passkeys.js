@@ -1,4 +1,4 @@
-// Passkeys: logging in with one on the log-in page, adding one on the security page.
+// Passkeys: logging in with one, showing with one that it is you, and adding one.
 
 import { problemFrom } from "./api.js";
 import { one, show } from "./dom.js";
@@ -58,11 +58,12 @@ async function send(path, body) {
   return answer ? JSON.parse(answer) : null;
 }
 
-async function logIn() {
-  const options = await send("/api/auth/passkey/options");
+/** Asks for a passkey as `path` wants it, and shows it there. */
+async function prove(path) {
+  const options = await send(`${path}/options`);
   const publicKey = { ...options, challenge: bytes(options.challenge), allowCredentials: known(options.allowCredentials) };
   const credential = await navigator.credentials.get({ publicKey });
-  await send("/api/auth/passkey", { credential: written(credential) });
+  await send(path, { credential: written(credential) });
 }
 
 async function add(name) {
@@ -91,14 +92,15 @@ function tell(root, message) {
   show(place, Boolean(message));
 }
 
-function takeOverLogIn(panel) {
+/** The panel's button proves by passkey who is there, and goes on. */
+function takeOverProving(panel, path) {
   show(panel, true);
-  const button = one('[data-action="log-in"]', panel);
+  const button = one("button", panel);
   button.addEventListener("click", () =>
     whileBusy(button, async () => {
       tell(panel, "");
       try {
-        await logIn();
+        await prove(path);
         location.assign(panel.dataset.next || "/studio");
       } catch (failure) {
         tell(panel, wordsOf(failure));
@@ -131,12 +133,14 @@ function takeOverAdding(form) {
   });
 }
 
-const panel = one("#passkey-log-in");
-const form = one("#passkey-form");
+const logIn = one("#passkey-log-in");
+const confirming = one("#passkey-confirm");
+const adding = one("#passkey-form");
 if (window.PublicKeyCredential) {
-  if (panel) takeOverLogIn(panel);
-  if (form) takeOverAdding(form);
+  if (logIn) takeOverProving(logIn, "/api/auth/passkey");
+  if (confirming) takeOverProving(confirming, "/api/auth/confirm/passkey");
+  if (adding) takeOverAdding(adding);
 } else {
   show(one("#passkeys-unsupported"), true);
-  show(form, false);
+  show(adding, false);
 }
