@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import delay, gallery, machine, start, upload, webhooks
+from benchmarks import delay, gallery, machine, policies, start, upload, webhooks
 from benchmarks.bench import Bench, Measurement
 from benchmarks.stack import postgres_server
 
@@ -17,6 +17,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "upload": upload.measure,
     "delay": delay.measure,
     "webhooks": webhooks.measure,
+    "policies": policies.measure,
 }
 
 

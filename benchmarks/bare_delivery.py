@@ -1,7 +1,6 @@
 """The least that gets a finished image into the gallery: download, decode, store, insert."""
 
 import hashlib
-import json
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -11,8 +10,9 @@ import httpx
 import psycopg
 import pyvips
 
+from benchmarks.proof import Prover
 from benchmarks.stack import SECRET_KEY, Stack
-from visiona.bootstrap import worker_database_url
+from visiona.bootstrap import identity_key, worker_database_url
 from visiona.db.actor import UserActor
 from visiona.objects.model import Kind, new_key
 from visiona.settings import Settings
@@ -34,8 +34,9 @@ class Deliverer:
     def __init__(self, stack: Stack, user_id: int) -> None:
         self._folder = stack.folder / "bare-objects"
         self._user_id = user_id
-        self._claims = json.dumps(UserActor(user_id).claims())
-        self._url = worker_database_url(Settings(secret_key=SECRET_KEY, database_url=stack.owner_url))
+        settings = Settings(secret_key=SECRET_KEY, database_url=stack.owner_url)
+        self._prover = Prover(UserActor(user_id), identity_key(settings))
+        self._url = worker_database_url(settings)
         self._positions: Counter[int] = Counter()
         self._resources = ExitStack()
 
@@ -72,7 +73,7 @@ class Deliverer:
             "size": len(data),
             "sha256": hashlib.sha256(data).hexdigest(),
         }
-        with self._connection.transaction():
-            self._connection.execute("select set_config('request.jwt.claims', %s, true)", [self._claims])
-            self._connection.execute(_INSERT, values)
+        self._prover.begin_sync(self._connection)
+        self._connection.execute(_INSERT, values)
+        self._connection.commit()
         return (time.perf_counter() - started) * 1000

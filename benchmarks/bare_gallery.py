@@ -5,7 +5,6 @@ doing what the step before does and one thing more (`STEPS`). It runs under the 
 Visiona, with the settings of a running one in its environment.
 """
 
-import json
 import sys
 import uuid
 from collections.abc import Awaitable, Callable
@@ -17,8 +16,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
+from benchmarks.proof import Prover
 from visiona.accounts.model import Session, TokenKeys, derived_signing_key
-from visiona.bootstrap import App, app_database_url, build
+from visiona.bootstrap import App, app_database_url, build, identity_key
 from visiona.core.clock import rfc3339
 from visiona.db.actor import UserActor
 from visiona.entrypoints.api.views import ImagePage, ImageView, image_page
@@ -53,7 +53,7 @@ class Bare:
     def __init__(self, app: App, session: Session) -> None:
         self._app = app
         self._actor = actor = UserActor(session.user_id, session.subject)
-        self._claims = json.dumps(actor.claims())
+        self._prover = Prover(actor, identity_key(app.settings))
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             app_database_url(app.settings),
             min_size=1,
@@ -108,8 +108,7 @@ class Bare:
 
     async def _answer_after_session(self, _: str) -> bytes:
         claims = self._tokens.verify(self._token, self._app.clock.now())
-        async with self._pool.connection() as connection, connection.transaction():
-            await self._identify(connection, '{"role": "anon"}')
+        async with self._pool.connection() as connection:
             await (await connection.execute(_FIND_SESSION, [claims.session_id])).fetchone()
         return await self._page()
 
@@ -120,14 +119,12 @@ class Bare:
         return msgspec.json.encode(await image_page(self._app, images, LIMIT))
 
     async def _page(self) -> bytes:
-        async with self._pool.connection() as connection, connection.transaction():
-            await self._identify(connection, self._claims)
+        async with self._pool.connection() as connection:
+            await self._prover.begin(connection)
             cursor = await connection.execute(_PAGE, {"user": self._actor.user_id, "limit": LIMIT})
             rows = await cursor.fetchall()
+            await connection.commit()
         return msgspec.json.encode(ImagePage([self._item(row) for row in rows], str(rows[-1][0])))
-
-    async def _identify(self, connection: Connection, claims: str) -> None:
-        await connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
 
     def _item(self, row: TupleRow) -> ImageView:
         image_id, _, model_id, _, prompt, enhanced, _, _, width, height, seed, parameters, created_at = row
@@ -152,7 +149,15 @@ def _bearer(scope: Scope) -> str:
 
 def main() -> None:
     port, user_id, subject, session_id = sys.argv[1:]
-    session = Session(int(user_id), subject, uuid.UUID(session_id))
+    session = Session(
+        user_id=int(user_id),
+        subject=subject,
+        session_id=uuid.UUID(session_id),
+        confirmed_at=None,
+        provider_session_id=None,
+        role="member",
+        email_verified=False,
+    )
     app = Bare(build(read_settings(), "app"), session)
     uvicorn.run(app, host="127.0.0.1", port=int(port), access_log=False, log_config=None, server_header=False)
 

@@ -8,7 +8,6 @@ standard input, writes the same rows without any HTTP, and prints a `Result`.
 
 import asyncio
 import hmac
-import json
 import subprocess
 import sys
 import time
@@ -18,15 +17,16 @@ from typing import Any
 
 import msgspec
 import uvicorn
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
 from benchmarks.load import Result, Window
 from benchmarks.processes import python
+from benchmarks.proof import Prover
 from benchmarks.stripe_events import signed_event
-from visiona.bootstrap import App, app_database_url, build
+from visiona.bootstrap import App, app_database_url, build, identity_key
 from visiona.db.actor import SystemActor
 from visiona.settings import Settings, read_settings
 
@@ -77,18 +77,19 @@ class _Event(msgspec.Struct):
 
 
 class Recorder:
-    """Writes receipts with their jobs, each in a transaction of its own, in four messages."""
+    """Writes receipts with their jobs, each in a transaction of its own, in five messages: a proof of who
+    writes answers what the transaction's first says.
+    """
 
-    def __init__(self) -> None:
-        claims = sql.Literal(json.dumps(SystemActor("hook:stripe").claims()))
-        self._begin = sql.SQL('begin; set local "request.jwt.claims" = {}').format(claims)
+    def __init__(self, settings: Settings) -> None:
+        self._prover = Prover(SystemActor("hook:stripe"), identity_key(settings))
 
     async def record(self, connection: Connection, body: bytes) -> None:
         event = msgspec.json.decode(body, type=_Event)
         invoice = event.data.object
         user = invoice.parent.subscription_details.metadata["visiona_user"]
         reference = {"customer": invoice.customer, "charge": None, "reference": user}
-        await connection.execute(self._begin, prepare=False)
+        await self._prover.begin(connection)
         row = await (await connection.execute(_RECEIPT, [event.id, Jsonb(reference)])).fetchone()
         if row is not None:
             await connection.execute(_JOB, [Jsonb({"receipt_id": row[0]})])
@@ -100,7 +101,7 @@ class Bare:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._recorder = Recorder()
+        self._recorder = Recorder(app.settings)
         self._secret = app.settings.stripe_webhook_secret[0].encode()
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             app_database_url(app.settings),
@@ -185,7 +186,7 @@ def run_inserts(inserts: Inserts, environment: Mapping[str, str]) -> Result:
 
 
 async def _insert(inserts: Inserts, settings: Settings) -> Result:
-    recorder = Recorder()
+    recorder = Recorder(settings)
     serial = iter(range(sys.maxsize))
 
     async def worker(connection: Connection, window: Window) -> None:
