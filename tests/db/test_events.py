@@ -138,6 +138,8 @@ async def test_the_end_of_the_process_is_announced(hub: EventHub, alice: UserAct
     async with hub.subscribe(alice.user_id) as hers, hub.subscribe(bob.user_id) as his:
         hub.announce_end()
         assert await _next(hers) == await _next(his) == Event("closing", 0)
+        async with hub.subscribe(alice.user_id) as late:  # on its way while it was announced
+            assert await _next(late) == Event("closing", 0)
 
 
 async def test_those_who_leave_are_forgotten(hub: EventHub, alice: UserActor) -> None:

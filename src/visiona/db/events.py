@@ -35,6 +35,9 @@ class Event:
     id: int
 
 
+_END = Event("closing", 0)
+
+
 async def notify(connection: Connection, user_id: int, topic: Topic, row_id: int) -> None:
     """Announce a change when this transaction commits."""
     payload = json.dumps({"user": user_id, "topic": topic, "id": row_id})
@@ -48,6 +51,7 @@ class EventHub:
         self._url = url
         self._subscribers: dict[int, set[asyncio.Queue[Event]]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._ending = False
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._listen(), name="event-hub")
@@ -63,6 +67,8 @@ class EventHub:
         """Events of one person from now on. A subscriber that is too slow is told to `resync`."""
         queue: asyncio.Queue[Event] = asyncio.Queue(QUEUE_LIMIT)
         self._subscribers.setdefault(user_id, set()).add(queue)
+        if self._ending:  # they were on their way when it was announced
+            _offer(queue, _END)
         try:
             yield queue
         finally:
@@ -100,7 +106,8 @@ class EventHub:
 
     def announce_end(self) -> None:
         """Tell all subscribers that this process is about to end."""
-        self._offer_all(Event("closing", 0))
+        self._ending = True
+        self._offer_all(_END)
 
     def _offer_all(self, event: Event) -> None:
         for queues in self._subscribers.values():
