@@ -314,11 +314,18 @@ async def _check_plans(
 
 
 def _check_web_server(settings: Settings) -> None:
-    """Only the web server hears of payments; `visiona billing sync` has to run before there is a secret."""
+    """Only the web server hears of payments, and of what happens to people at Clerk; `visiona billing sync`
+    has to run before there is a secret.
+    """
     if settings.production and settings.billing and not settings.stripe_webhook_secret:
         raise SettingsError(
             "VISIONA_STRIPE_WEBHOOK_SECRET is missing: without it every event of Stripe is turned away. "
             "`visiona billing sync` prints it when it makes the endpoint."
+        )
+    if settings.production and settings.hosted_identity and not settings.clerk_webhook_secret:
+        raise SettingsError(
+            "VISIONA_CLERK_WEBHOOK_SECRET is missing: without it nobody who is deleted or banned at Clerk is "
+            "heard of. Clerk shows it where the endpoint is made: Configure, Webhooks."
         )
 
 

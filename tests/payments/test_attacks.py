@@ -566,6 +566,8 @@ PRODUCTION = {
     "VISIONA_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing",
     "VISIONA_REPLICATE_API_TOKEN": "unused",
     "VISIONA_STRIPE_API_KEY": "rk_live_unused",
+    "VISIONA_SMTP_URL": "smtp://mail.example",
+    "VISIONA_MAIL_FROM": "hello@visiona.example",
 }
 
 
@@ -577,6 +579,18 @@ def test_no_web_server_in_production_turns_stripes_events_away() -> None:
     build(replace(settings, stripe_webhook_secret=("whsec_x",)), "app", SystemClock())
     build(replace(settings, billing=False), "app", SystemClock())
     build(replace(settings, environment="development"), "app", SystemClock())
+
+
+def test_no_web_server_in_production_turns_clerks_events_away() -> None:
+    clerk = {
+        "VISIONA_IDENTITY": "clerk",
+        "VISIONA_CLERK_SECRET_KEY": "sk_live_unused",
+        "VISIONA_CLERK_PUBLISHABLE_KEY": "pk_live_Y2xlcmsudmlzaW9uYS5leGFtcGxlJA==",
+    }
+    settings = replace(read_settings(PRODUCTION | clerk), stripe_webhook_secret=("whsec_x",))
+    with pytest.raises(SettingsError, match="VISIONA_CLERK_WEBHOOK_SECRET"):
+        build(settings, "app", SystemClock())
+    build(replace(settings, clerk_webhook_secret=("whsec_c2VjcmV0",)), "app", SystemClock())
 
 
 def test_no_key_travels_in_the_clear_in_production() -> None:
