@@ -325,6 +325,21 @@ async def test_the_primary_address_counts_and_only_if_it_is_verified(
     assert (found.email, found.email_verified) == (None, False)
 
 
+@pytest.mark.parametrize(
+    ("change", "barred"),
+    [({"banned": True}, True), ({"deprovisioned": True}, True), ({"locked": True}, False)],
+)
+async def test_who_guesses_somebodys_password_shuts_nobody_out(
+    instance: ClerkInstance, identity: ClerkIdentity, change: dict[str, bool], barred: bool
+) -> None:
+    """Wrong passwords lock an account for log-ins; whoever is signed in goes on."""
+    user = instance.add_user(EMAIL)
+    user.update(change)
+    profile = await identity.profile(user["id"])
+    assert profile is not None
+    assert profile.barred is barred
+
+
 async def test_a_later_profile_has_a_larger_revision(
     instance: ClerkInstance, identity: ClerkIdentity
 ) -> None:

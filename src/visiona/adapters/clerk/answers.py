@@ -55,7 +55,14 @@ class User(msgspec.Struct):
 
     @property
     def barred(self) -> bool:
-        return self.banned or self.locked or self.deprovisioned
+        return self.banned or self.deprovisioned
+
+    @property
+    def shut_out(self) -> bool:
+        """Whether they cannot sign in now. Who is only locked stays signed in where they are: anybody can
+        lock anybody by guessing passwords.
+        """
+        return self.barred or self.locked
 
     @property
     def primary(self) -> EmailAddress | None:

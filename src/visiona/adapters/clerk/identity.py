@@ -197,7 +197,7 @@ class ClerkIdentity:
         fits = await self._password_fits(user.id if user else _NOBODY, password)
         if user is None or not fits:
             raise WrongCredentials
-        if user.barred:
+        if user.shut_out:
             raise AccountBarred
         if user.two_factor_enabled:
             raise HostedSignInNeeded
@@ -243,7 +243,7 @@ class ClerkIdentity:
         return answer.verified
 
     async def _was_just_made(self, user: User, password: str) -> bool:
-        untouched = user.last_sign_in_at is None and not user.barred and not user.two_factor_enabled
+        untouched = user.last_sign_in_at is None and not user.shut_out and not user.two_factor_enabled
         return untouched and await self._password_fits(user.id, password)
 
     async def _redeem(self, ticket: str) -> str:
