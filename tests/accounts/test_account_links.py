@@ -11,6 +11,9 @@ import psycopg
 import pytest
 from tests.accounts.house import House
 
+from visiona.factors.service import FactorService
+from visiona.passwords.service import PasswordService
+
 NEW_PASSWORD = "another quiet harbour"
 
 
@@ -161,6 +164,73 @@ async def test_resetting_and_changing_at_once_comes_to_an_end(house: House) -> N
         changing, resetting = await house.link(f"new-{email}"), await ask_for_reset(house, email)
         answers = await asyncio.gather(verify(house, changing), reset(house, resetting))
         assert sorted(answer.status_code for answer in answers) == [204, 404]
+
+
+async def test_a_log_in_by_the_old_password_that_is_on_its_way_ends_with_it(house: House) -> None:
+    """Whoever knew the old password keeps logging in while its owner chooses another."""
+    for _ in range(3):
+        email = f"{uuid.uuid4().hex}@example.com"
+        await house.sign_up(email)
+        token = await ask_for_reset(house, email)
+        done, *log_ins = await asyncio.gather(reset(house, token), *(house.log_in(email) for _ in range(6)))
+        assert problem(done) == (204, "")
+        for answer in log_ins:
+            if answer.is_success:
+                headers = {"authorization": f"Bearer {answer.json()['access_token']}"}
+                assert (await house.web.get("/api/auth/me", headers=headers)).status_code == 401
+
+
+@pytest.mark.parametrize("last_step", ["required", "check_code"])
+async def test_a_log_in_is_refused_whose_password_was_replaced_after_it_was_checked(
+    house: House, email: str, monkeypatch: pytest.MonkeyPatch, last_step: str
+) -> None:
+    """With a second step and without: what came between the password's check and the session."""
+    await house.sign_up(email)
+    token = await ask_for_reset(house, email)
+    steps = {"required": last_step == "check_code", "check_code": None}
+
+    async def no_reset(*_: Any) -> Any:
+        return steps["required"]
+
+    async def reset_meanwhile(*_: Any) -> Any:
+        assert problem(await reset(house, token)) == (204, "")
+        return steps[last_step]
+
+    monkeypatch.setattr(FactorService, "required", no_reset)
+    monkeypatch.setattr(FactorService, last_step, reset_meanwhile)
+    answer = await house.log_in(email)
+    if last_step == "check_code":
+        body = {"ticket": answer.json()["ticket"], "code": "123456"}
+        answer = await house.browser().post("/api/auth/login/code", json=body)
+
+    assert problem(answer) == (401, "invalid_credentials")
+    assert (
+        await house.rows(
+            "select from sessions where user_id = %s and revoked_at is null", await id_of(house, email)
+        )
+        == []
+    )
+
+
+async def test_who_has_the_old_password_cannot_replace_the_new_one(
+    house: House, email: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their change was let in before the reset, and is written down after it."""
+    thief = await house.sign_up(email)
+    token = await ask_for_reset(house, email)
+    hash_password = PasswordService.hash
+
+    async def reset_meanwhile(passwords: PasswordService, password: str) -> str:
+        monkeypatch.setattr(PasswordService, "hash", hash_password)
+        assert problem(await reset(house, token)) == (204, "")
+        return await passwords.hash(password)
+
+    monkeypatch.setattr(PasswordService, "hash", reset_meanwhile)
+    changed = await thief.post("/api/account/password", json={"password": "the harbour of a thief"})
+
+    assert problem(changed) == (401, "session_expired")
+    assert problem(await house.log_in(email, "the harbour of a thief")) == (401, "invalid_credentials")
+    assert (await house.log_in(email, NEW_PASSWORD)).status_code == 200
 
 
 async def test_a_link_is_for_its_purpose(house: House, email: str) -> None:

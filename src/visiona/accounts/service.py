@@ -149,7 +149,8 @@ class AccountService:
             raise _unavailable(error) from error
         # A crash from here on leaves an account without a session: its owner logs in.
         actor = await self._admit(profile)
-        signed_in = await self._start_session(actor, client, limits, await self._session_there(actor))
+        there = await self._session_there(actor)
+        signed_in = await self._start_session(actor, client, limits, there, mark=profile.mark)
         if self.hosted is None:
             async with self._database.transaction(actor) as connection:
                 await addresses.ask_to_verify(connection, actor.user_id, credentials.email, self._clock.now())
@@ -178,8 +179,9 @@ class AccountService:
             raise _unavailable(error) from error
         actor = await self._admit(profile)
         if self.hosted is None and await self._identities.factors.required(actor):
-            return await self._ask_for_code(actor, limits)
-        return await self._start_session(actor, client, limits, await self._session_there(actor))
+            return await self._ask_for_code(actor, profile.mark, limits)
+        there = await self._session_there(actor)
+        return await self._start_session(actor, client, limits, there, mark=profile.mark)
 
     async def log_in_with_code(self, ticket: str, code: str, client: ClientInfo) -> SignedIn:
         """The second step of `log_in`, with a one-time or recovery code.
@@ -192,7 +194,7 @@ class AccountService:
         if await self._identities.passwords.mark(actor) != shown.mark:
             raise invalid_ticket()
         await self._identities.factors.check_code(actor, code)
-        return await self._start_session(actor, client, ())
+        return await self._start_session(actor, client, (), mark=shown.mark)
 
     async def log_in_with_passkey(self, credential: Mapping[str, Any], client: ClientInfo) -> SignedIn:
         """A passkey is both factors: what one has, and the finger or code that unlocks it.
@@ -436,11 +438,12 @@ class AccountService:
         async with self._database.transaction(Anonymous()) as connection:
             await count_attempt(connection, limits)
 
-    async def _ask_for_code(self, actor: UserActor, limits: tuple[AttemptLimit, ...]) -> SecondFactorNeeded:
+    async def _ask_for_code(
+        self, actor: UserActor, mark: str, limits: tuple[AttemptLimit, ...]
+    ) -> SecondFactorNeeded:
         """The password was right, and was no guess. Codes have a limit of their own."""
         async with self._database.transaction(Anonymous()) as connection:
             await forgive_attempt(connection, limits)
-        mark = await self._identities.passwords.mark(actor)
         ticket = Ticket(actor.user_id, actor.subject, mark)
         return SecondFactorNeeded(self._tokens.issue_ticket(ticket, self._clock.now()), TICKET_TTL_S)
 
@@ -547,8 +550,12 @@ class AccountService:
         limits: tuple[AttemptLimit, ...],
         provider_session_id: str | None = None,
         proved_at: datetime | None = None,
+        *,
+        mark: str = "",
     ) -> SignedIn:
-        """`proved_at` is when the person showed who they are, unless it was now."""
+        """`proved_at` is when the person showed who they are, unless it was now. `mark` is of the password
+        that they showed, if they did: whoever has another one by now raises `Unauthenticated`.
+        """
         session_id, secret = uuid.uuid4(), secret_token()
         expires_at = self._clock.now() + timedelta(seconds=self._settings.session_ttl_s)
         async with self._database.transaction(actor) as connection:
@@ -556,6 +563,9 @@ class AccountService:
             confirmed_at = await store.open_session(
                 connection, session_id, secret_hash(secret), client.label, expires_at, provider_session_id
             )
+            # After the session is there, as from then on whoever changes the password ends it.
+            if mark and await self._identities.passwords.current_mark(connection) != mark:
+                raise _invalid_credentials()
             if proved_at is not None and proved_at < confirmed_at:
                 confirmed_at = proved_at
                 await store.set_confirmed(connection, session_id, confirmed_at)

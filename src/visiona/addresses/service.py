@@ -22,7 +22,7 @@ from visiona.audit import service as audit
 from visiona.audit.model import Action
 from visiona.core.client import AttemptLimit, ClientInfo
 from visiona.core.clock import Clock
-from visiona.core.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
+from visiona.core.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, Unauthenticated
 from visiona.db.actor import Anonymous, SystemActor, UserActor
 from visiona.db.pool import Connection, Database
 from visiona.db.throttle import count_attempt
@@ -144,13 +144,14 @@ class AddressService:
         """Of somebody who is signed in and has just shown it; all their other sessions end, and what
         whoever knew the old one has asked for.
 
-        Raises `Invalid`.
+        Raises `Invalid`, and `Unauthenticated` (`session_expired`) where `keep_session` has ended meanwhile.
         """
         async with self._database.transaction(actor) as connection:
             address, _ = await store.current_address(connection, actor.user_id)
         password_hash = await self._passwords.hash(new_password(password, address))
         async with self._database.transaction(actor) as connection:
-            await self._passwords.replace(connection, password_hash, keep_session=keep_session)
+            if not await self._passwords.replace(connection, password_hash, keep_session=keep_session):
+                raise Unauthenticated("session_expired", "This session has ended. Log in again.")
             await store.retire(connection, actor.user_id, Purpose.RESET, Purpose.CHANGE)
             await audit.record(connection, actor.user_id, Action.PASSWORD_CHANGED)
             await mail.post(connection, actor.user_id, Kind.PASSWORD_CHANGED)

@@ -38,14 +38,14 @@ class PasswordService:
         async with self._database.transaction(Anonymous(looks_up=email)) as connection:
             user_id = await store.sign_up(connection, subject, email, password_hash)
         if user_id is not None:
-            return _profile(subject, email)
+            return _profile(subject, email, password_hash)
         earlier = await self._find(email)
         if earlier is None or not await self._matches(earlier.password_hash, password):
             raise AddressTaken
         async with self._database.transaction(UserActor(earlier.user_id, earlier.subject)) as connection:
             if not await store.is_unused(connection, earlier.user_id):
                 raise AddressTaken
-        return _profile(earlier.subject, email)
+        return _profile(earlier.subject, email, earlier.password_hash)
 
     async def check_password(self, email: str, password: str) -> Profile:
         """As the port says. An unknown address costs what a wrong password costs."""
@@ -55,8 +55,7 @@ class PasswordService:
         )
         if stored is None or not correct:
             raise WrongCredentials
-        await self._renew_hash(stored, password)
-        return _profile(stored.subject, email)
+        return _profile(stored.subject, email, await self._renewed_hash(stored, password))
 
     async def find(self, email: str) -> UserActor | None:
         """Whose address this is."""
@@ -70,11 +69,13 @@ class PasswordService:
         return await self._matches(self._nobodys_hash if stored is None else stored, password)
 
     async def mark(self, actor: UserActor) -> str:
-        """Another for each password that the person ever has; says nothing about it."""
+        """The `mark` of the person's profile."""
         async with self._database.transaction(actor) as connection:
-            stored = await store.own_hash(connection)
-        # A hash of a hash with 128 random bits in it: nobody finds the way back.
-        return hashlib.sha256((stored or "").encode()).hexdigest()[:32]
+            return await self.current_mark(connection)
+
+    async def current_mark(self, connection: Connection) -> str:
+        """As `mark`, on the person's transaction."""
+        return _mark(await store.own_hash(connection) or "")
 
     async def hash(self, password: str) -> str:
         """What `replace` stores. Apart from it, since no transaction should wait for it."""
@@ -84,23 +85,24 @@ class PasswordService:
 
     async def replace(
         self, connection: Connection, password_hash: str, *, keep_session: uuid.UUID | None
-    ) -> None:
+    ) -> bool:
         """On the person's transaction: this is their password from now on. Their sessions end, but for the
-        one that they keep.
+        one that they keep. False where that one has ended itself: then nothing is changed.
         """
-        await store.set_hash(connection, password_hash, keep_session)
+        return await store.set_hash(connection, password_hash, keep_session)
 
     async def _find(self, email: str) -> StoredCredentials | None:
         async with self._database.transaction(Anonymous(looks_up=email)) as connection:
             return await store.find_credentials(connection, email)
 
-    async def _renew_hash(self, stored: StoredCredentials, password: str) -> None:
+    async def _renewed_hash(self, stored: StoredCredentials, password: str) -> str:
         """Hash anew with today's parameters, which is only possible while the password is at hand."""
         if not self._hasher.check_needs_rehash(stored.password_hash):
-            return
+            return stored.password_hash
         renewed = await self.hash(password)
         async with self._database.transaction(UserActor(stored.user_id, stored.subject)) as connection:
             await store.replace_hash(connection, stored.user_id, stored.password_hash, renewed)
+        return renewed
 
     async def _matches(self, password_hash: str, password: str) -> bool:
         return await asyncio.get_running_loop().run_in_executor(
@@ -119,5 +121,11 @@ def default_hasher() -> argon2.PasswordHasher:
     return argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
 
-def _profile(subject: str, email: str) -> Profile:
-    return Profile(subject=subject, email=email, email_verified=False, barred=False, revision=0)
+def _profile(subject: str, email: str, password_hash: str) -> Profile:
+    mark = _mark(password_hash)
+    return Profile(subject=subject, email=email, email_verified=False, barred=False, revision=0, mark=mark)
+
+
+def _mark(password_hash: str) -> str:
+    """A hash of a hash with 128 random bits in it: nobody finds the way back."""
+    return hashlib.sha256(password_hash.encode()).hexdigest()[:32]

@@ -46,5 +46,7 @@ async def own_hash(connection: Connection) -> str | None:
 
 
 async def set_hash(connection: Connection, new: str, keep_session: uuid.UUID | None) -> bool:
-    """Of the transaction's person, whose other sessions end; false where they have no password here."""
+    """Of the transaction's person, whose other sessions end; false where the one to be kept has ended, or
+    where they have no password here.
+    """
     return await fetch_value(connection, "select visiona.set_password(%s, %s)", [new, keep_session])

@@ -63,6 +63,8 @@ class Profile:
 
     `email` is the primary address or None where there is none. `revision` grows with every change (a
     time in milliseconds, for instance): of two profiles of a person, the larger revision is newer.
+    `mark` is another for each password that the person ever has, and says nothing about it; empty where the
+    provider itself ends what an old password has opened.
     """
 
     subject: str
@@ -70,6 +72,7 @@ class Profile:
     email_verified: bool
     barred: bool
     revision: int
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
