@@ -10,9 +10,11 @@ from tests.accounts.house import ORIGIN, House
 from tests.sandbox.clerk.conftest import PASSWORD
 
 from visiona.accounts import store
+from visiona.adapters.clerk.identity import ClerkIdentity
 from visiona.core.client import ClientInfo
 from visiona.db.actor import Anonymous, SystemActor
 from visiona.entrypoints.web import hosted
+from visiona.ports.identity import AccountBarred, HostedSignInNeeded
 
 Person = dict[str, Any]
 SOMEWHERE = ClientInfo("10.1.2.3", "test")
@@ -655,3 +657,30 @@ async def test_what_visionas_own_accounts_have_is_clerks_here(house: House, ada:
     ):
         answer = await house.web.post(f"/api/auth/{path}", headers=headers, json={})
         assert (answer.status_code, answer.json()["code"]) == (409, "managed_elsewhere"), path
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code"),
+    [(HostedSignInNeeded, "hosted_sign_in_needed"), (AccountBarred, "account_suspended")],
+)
+@pytest.mark.parametrize("path", ["login", "signup"])
+async def test_who_may_not_be_signed_in_there_is_told_so(
+    house: House,
+    ada: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    refusal: type[Exception],
+    code: str,
+) -> None:
+    """The password is right, and the session refused: something is to be done first, or they were banned."""
+
+    async def refuse(*_: Any) -> None:
+        raise refusal
+
+    monkeypatch.setattr(ClerkIdentity, "open_session", refuse)
+    email = address(ada) if path == "login" else f"new-{address(ada)}"
+    body = {"email": email, "password": PASSWORD}
+    answer = await house.browser().post(f"/api/auth/{path}", json=body)
+
+    assert (answer.status_code, answer.json()["code"]) == (403, code), answer.text
+    assert "set-cookie" not in answer.headers

@@ -172,9 +172,7 @@ class AccountService:
         except AccountBarred as error:
             raise _suspended() from error
         except HostedSignInNeeded as error:
-            raise Forbidden(
-                "hosted_sign_in_needed", "This account asks for more than a password. Log in on its page."
-            ) from error
+            raise _hosted_sign_in_needed() from error
         except ProviderError as error:
             raise _unavailable(error) from error
         actor = await self._admit(profile)
@@ -516,11 +514,18 @@ class AccountService:
             return await store.find_standing(connection, subject, provider_session_id)
 
     async def _session_there(self, actor: UserActor) -> str | None:
-        """Whoever gave us a password of the identity service's is signed in there too."""
+        """Whoever gave us a password of the identity service's is signed in there too.
+
+        Raises `Forbidden` (`account_suspended`, `hosted_sign_in_needed`) or `Unavailable`.
+        """
         if self.hosted is None:
             return None
         try:
             return (await self.hosted.open_session(actor.subject)).id
+        except AccountBarred as error:
+            raise _suspended() from error
+        except HostedSignInNeeded as error:  # for tasks that are to be done there first, for instance
+            raise _hosted_sign_in_needed() from error
         except ProviderError as error:
             raise _unavailable(error) from error
 
@@ -680,6 +685,12 @@ def _invalid_credentials() -> VisionaError:
 
 def _session_expired() -> Unauthenticated:
     return Unauthenticated("session_expired", "This session has ended. Log in again.")
+
+
+def _hosted_sign_in_needed() -> Forbidden:
+    return Forbidden(
+        "hosted_sign_in_needed", "This account asks for more than a password. Log in on its page."
+    )
 
 
 def _suspended() -> Forbidden:
