@@ -330,6 +330,17 @@ class AccountService:
         """Whose browser the identity service gave this session token. Raises as `authenticate_bearer`."""
         return await self._hosted_session(token)
 
+    async def is_open(self, session: Session) -> bool:
+        """Whether a session that was recognized before has neither ended since nor lost its person. Only the
+        database is asked, and its token may have run out.
+        """
+        if session.session_id is None:
+            standing = await self._standing(session.subject, session.provider_session_id or "")
+            return standing is not None and not standing.ended and standing.status == "active"
+        async with self._database.anonymous() as connection:
+            stored = await store.find_session(connection, session_id=session.session_id)
+        return stored is not None and stored.status == "active"
+
     async def me(self, actor: UserActor) -> User:
         async with self._database.transaction(actor) as connection:
             return await _user(connection, actor.user_id)

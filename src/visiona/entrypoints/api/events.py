@@ -1,6 +1,10 @@
-"""Server-sent events: a person's own clones and runs, as they change."""
+"""Server-sent events: a person's own clones and runs, as they change.
+
+A stream ends with its session: whoever is logged out or suspended is told nothing more.
+"""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -8,15 +12,16 @@ import msgspec
 from litestar import Request, get
 from litestar.response import Stream
 
+from visiona.accounts.model import Session
 from visiona.bootstrap import App
-from visiona.core.errors import NotFound, TooMany
+from visiona.core.errors import NotFound, TooMany, Unavailable
 from visiona.db.actor import UserActor
 from visiona.db.events import Event
-from visiona.entrypoints.api.security import TheApp, actor_of
+from visiona.entrypoints.api.security import TheApp, actor_of, session_of
 from visiona.entrypoints.api.views import model_view, run_view
 
 HEARTBEAT_S = 15.0
-# A browser reconnects by itself, and its session is checked anew then.
+# A browser reconnects by itself, and its token is checked anew then.
 STREAM_LIFETIME_S = 600.0
 # Of one person: each costs a look at the database for every event.
 MAX_STREAMS = 50
@@ -28,34 +33,42 @@ async def events(app: TheApp, request: Request[Any, Any, Any]) -> Stream:
 
     `resync` means that events may have been missed: read the lists again.
     """
-    actor = actor_of(request)
+    actor, session = actor_of(request), session_of(request)
     if app.events.subscribers(actor.user_id) >= MAX_STREAMS:
         raise TooMany(
             "too_many_streams", "You have very many pages open. Close some of them.", retry_after=30
         )
     return Stream(
-        _stream(app, actor),
+        _stream(app, actor, session),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-async def _stream(app: App, actor: UserActor) -> AsyncGenerator[bytes]:
+async def _stream(app: App, actor: UserActor, session: Session) -> AsyncGenerator[bytes]:
     yield b"retry: 2000\n\n"
     end = asyncio.get_running_loop().time() + STREAM_LIFETIME_S
     async with app.events.subscribe(actor.user_id) as queue:
         while asyncio.get_running_loop().time() < end:
-            try:
+            event = None
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(HEARTBEAT_S):
                     event = await queue.get()
-            except TimeoutError:
-                yield b": still here\n\n"
-                continue
-            if event.topic == "closing":
+            if event is not None and event.topic == "closing":
                 return
-            message = await _message(app, actor, event)
+            if not await _may_listen(app, session):
+                return
+            message = b": still here\n\n" if event is None else await _message(app, actor, event)
             if message is not None:
                 yield message
+
+
+async def _may_listen(app: App, session: Session) -> bool:
+    """While the database is away nothing of anybody's can be read, and nobody is sent away."""
+    try:
+        return await app.accounts.is_open(session)
+    except Unavailable:
+        return True
 
 
 async def _message(app: App, actor: UserActor, event: Event) -> bytes | None:
