@@ -80,7 +80,7 @@ from visiona.db.roles import (
 )
 from visiona.factors import jobs as factor_jobs
 from visiona.factors.model import FactorSettings
-from visiona.factors.service import FactorService
+from visiona.factors.service import FactorService, remove_all_passkeys
 from visiona.gallery.service import GalleryService
 from visiona.generations import jobs as generation_jobs
 from visiona.generations.service import GenerationService, Providers
@@ -88,7 +88,7 @@ from visiona.inbox import jobs as inbox_jobs
 from visiona.inbox.model import Handler, Receipt
 from visiona.inbox.service import InboxService
 from visiona.keys import jobs as key_jobs
-from visiona.keys.service import KeyService
+from visiona.keys.service import KeyService, revoke_all
 from visiona.mail import jobs as mail_jobs
 from visiona.mail.model import MailSettings
 from visiona.mail.service import MailService
@@ -236,6 +236,7 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
             clock,
             passwords,
             AddressSettings(_derived(secret, "throttle"), _derived(secret, "mail-links")),
+            (remove_all_passkeys, revoke_all),
         ),
         factors=factors,
         mail=MailService(

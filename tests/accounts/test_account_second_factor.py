@@ -287,6 +287,35 @@ async def test_whom_a_passkey_logs_in(house: House, ada: Person, change: str, st
     assert problem(await by_passkey(house, phone)) == (status, code)
 
 
+@pytest.mark.parametrize("confirmed", [False, True])
+async def test_who_made_an_account_with_somebody_elses_address_is_locked_out_by_its_reader(
+    house: House, confirmed: bool
+) -> None:
+    """They left ways in for when its owner uses it; what people add who have shown their address stays."""
+    thief = await new_person(house)
+    if confirmed:
+        token = await house.link(thief.email)
+        assert (await house.browser().post("/api/auth/verify", json={"token": token})).status_code == 204
+    phone = await add_passkey(thief)
+    wanted = {"name": "later", "scopes": ["photos:read"], "expires_in_days": 365}
+    made = await thief.browser.post("/api/keys", json=wanted)
+    assert made.status_code == 201, made.text
+    headers = {"authorization": f"Bearer {made.json()['key']}"}
+    user_id = (await thief.browser.get("/api/auth/me")).json()["id"]
+
+    await house.browser().post("/api/auth/reset", json={"email": thief.email})
+    body = {"token": await house.link(thief.email), "password": "the harbour of its owner"}
+    assert (await house.browser().post("/api/auth/reset/complete", json=body)).status_code == 204
+
+    expected = 200 if confirmed else 401
+    assert (await by_passkey(house, phone)).status_code == expected
+    assert (await house.web.get("/api/photos", headers=headers)).status_code == expected
+    ended = {"passkey.removed", "key.revoked"}
+    assert ended & set(await house.actions(user_id)) == (set() if confirmed else ended)
+    # A mailbox alone opens no account that has a second step.
+    assert (await house.log_in(thief.email, body["password"])).status_code == 202
+
+
 async def test_a_passkey_confirms_its_owner(house: House, ada: Person) -> None:
     phone = await add_passkey(ada)
     ben = await new_person(house)

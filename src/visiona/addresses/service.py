@@ -6,6 +6,7 @@ A link is used by the first who sends it back, once, and only what its row says 
 
 import asyncio
 import uuid
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from visiona.addresses import store
@@ -38,15 +39,27 @@ _KINDS = {
 }
 
 
+EndWaysIn = Callable[[Connection, int], Awaitable[None]]
+"""On a person's transaction: end what opens their account beside the password."""
+
+
 class AddressService:
+    """`ways_in` end what whoever made an account has left open, once somebody else shows its address."""
+
     def __init__(
-        self, database: Database, clock: Clock, passwords: PasswordService, settings: AddressSettings
+        self,
+        database: Database,
+        clock: Clock,
+        passwords: PasswordService,
+        settings: AddressSettings,
+        ways_in: Sequence[EndWaysIn],
     ) -> None:
         self._database = database
         self._clock = clock
         self._passwords = passwords
         self._settings = settings
         self._links = LinkTokens(settings.link_secret)
+        self._ways_in = ways_in
 
     async def ask_again(self, actor: UserActor, client: ClientInfo) -> None:
         """Send the mail with which people show that they read their address once more.
@@ -123,6 +136,9 @@ class AddressService:
     async def reset(self, token: str, password: str, client: ClientInfo) -> None:
         """Choose a new password by a link; all sessions and other links end, and logging in is next.
 
+        Where nobody had shown the address to be theirs, anybody may have made the account with it, and waits
+        for its owner to use it: then nothing but the new password and the second step count from now on.
+
         Raises `NotFound` (`link_not_found`), `Invalid`, `Forbidden` or `TooMany`.
         """
         link_id, link = await self._find(token, client, {Purpose.RESET})
@@ -135,6 +151,10 @@ class AddressService:
             if not await store.use(connection, link_id):
                 raise _link_not_found()
             await store.retire(connection, link.user_id, Purpose.RESET)
+            _, verified = await store.current_address(connection, link.user_id)
+            if not verified:
+                for end in self._ways_in:
+                    await end(connection, link.user_id)
             await self._passwords.replace(connection, password_hash, keep_session=None)
             await store.set_address(connection, link.address)  # who has read this mail has shown it, too
             await audit.record(connection, link.user_id, Action.PASSWORD_CHANGED)

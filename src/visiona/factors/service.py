@@ -363,6 +363,12 @@ class FactorService:
             await store.purge_challenges(connection)
 
 
+async def remove_all_passkeys(connection: Connection, user_id: int) -> None:
+    """On the person's transaction: none of their passkeys lets anybody in from now on."""
+    for passkey_id in await store.delete_passkeys(connection, user_id):
+        await audit.record(connection, user_id, Action.PASSKEY_REMOVED, {"passkey_id": passkey_id})
+
+
 async def _record(connection: Connection, actor: UserActor, action: Action, passkey_id: int) -> None:
     await audit.record(connection, actor.user_id, action, {"passkey_id": passkey_id})
 

@@ -197,6 +197,12 @@ async def delete_passkey(connection: Connection, user_id: int, passkey_id: int) 
     return cursor.rowcount == 1
 
 
+async def delete_passkeys(connection: Connection, user_id: int) -> list[int]:
+    """All of them; answers their ids."""
+    cursor = await connection.execute("delete from passkeys where user_id = %s returning id", [user_id])
+    return [row[0] for row in await cursor.fetchall()]
+
+
 async def spend_challenge(
     connection: Connection, user_id: int, challenge_hash: bytes, expires_at: datetime
 ) -> bool:

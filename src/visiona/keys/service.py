@@ -5,7 +5,7 @@ from visiona.audit.model import Action
 from visiona.core.clock import Clock
 from visiona.core.errors import Conflict, NotFound, Unauthenticated
 from visiona.db.actor import SystemActor, UserActor
-from visiona.db.pool import Database
+from visiona.db.pool import Connection, Database
 from visiona.keys import store
 from visiona.keys.model import (
     KEPT_AFTER_END,
@@ -74,3 +74,9 @@ class KeyService:
         """Forget keys that ended a month ago. The database must be the worker's."""
         async with self._database.transaction(SystemActor("purge")) as connection:
             await store.purge(connection, KEPT_AFTER_END)
+
+
+async def revoke_all(connection: Connection, user_id: int) -> None:
+    """On the person's transaction: none of their keys opens anything from now on."""
+    for key_id in await store.revoke_all(connection, user_id):
+        await audit.record(connection, user_id, Action.KEY_REVOKED, {"key_id": key_id})

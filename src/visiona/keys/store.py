@@ -48,6 +48,15 @@ async def revoke(connection: Connection, user_id: int, key_id: int) -> bool:
     return cursor.rowcount == 1
 
 
+async def revoke_all(connection: Connection, user_id: int) -> list[int]:
+    """Answers the ids of those that were not revoked before."""
+    cursor = await connection.execute(
+        "update api_keys set revoked_at = now() where user_id = %s and revoked_at is null returning id",
+        [user_id],
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
 async def use(connection: Connection, secret_hash: bytes) -> KeyHolder | None:
     """Whose key this is if it lives, noting that it is in use."""
     cursor = await connection.execute(
