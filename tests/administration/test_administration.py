@@ -443,6 +443,7 @@ async def test_administrators_are_made_at_the_console(
     service: AdministrationService,
     make_user: MakeUser,
     database: Database,
+    owner: Connection,
     log_of: Log,
 ) -> None:
     user = await make_user()
@@ -455,6 +456,9 @@ async def test_administrators_are_made_at_the_console(
     assert not await is_admin()
     await operator.promote(user.user_id)
     assert await is_admin()
+    await owner.execute("update users set barred = true where id = %s", [user.user_id])
+    assert not await is_admin()
+    await owner.execute("update users set barred = false where id = %s", [user.user_id])
     with pytest.raises(Conflict):
         await operator.promote(user.user_id)
     await operator.demote(user.user_id)

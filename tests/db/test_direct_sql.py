@@ -384,6 +384,11 @@ async def test_copy_carries_own_rows_only(database: Database, alice: Person) -> 
     assert rows == [(str(alice.id),)] * 2
 
 
+async def test_a_link_that_was_used_stays_used(database: Database, carol: Person) -> None:
+    assert await _execute(database, carol, "update email_links set used_at = now()") == 1
+    assert await _execute(database, carol, "update email_links set used_at = null") == 0
+
+
 async def test_row_security_cannot_be_turned_off(database: Database, alice: Person) -> None:
     with pytest.raises(InsufficientPrivilege, match="row-level security"):
         async with database.transaction(alice.actor) as connection:

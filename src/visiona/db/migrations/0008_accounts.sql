@@ -53,6 +53,9 @@ create policy system_all on departed_subjects for all to visiona_worker
   using ((select visiona.is_system())) with check ((select visiona.is_system()));
 create policy own_all on email_links for all to visiona_app
   using (user_id = (select visiona.uid())) with check (user_id = (select visiona.uid()));
+-- A link that was used stays used.
+create policy once on email_links as restrictive for update to visiona_app
+  using (used_at is null) with check (true);
 create policy auth_read on email_links for select to visiona_auth using (true);
 create policy system_purge_read on email_links for select to visiona_worker
   using ((select visiona.is_system()));
@@ -231,7 +234,7 @@ create function visiona.is_admin() returns boolean
   language sql stable security definer set search_path = public, pg_temp
 as $$
   select coalesce((visiona.claims() ->> 'role') = 'admin', false) and exists (
-    select from users u where u.id = visiona.uid() and u.role = 'admin' and u.status = 'active')
+    select from users u where u.id = visiona.uid() and u.role = 'admin' and u.status = 'active' and not u.barred)
 $$;
 
 grant execute on function visiona.open_session(uuid, bytea, text, timestamptz, text),
