@@ -16,12 +16,12 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 
 from visiona.sandbox.clerk.config import API_VERSIONS
 from visiona.sandbox.clerk.errors import ClerkError, bad_request
-from visiona.sandbox.clerk.faults import Fault
 from visiona.sandbox.clerk.minting import KEY_SETS
 from visiona.sandbox.clerk.params import Fields, Params, read_document, read_pairs
 from visiona.sandbox.clerk.routes import Call, Context, Reply, Route, RouteTable
 from visiona.sandbox.clerk.service import Sandbox
 from visiona.sandbox.clerk.wire import encode
+from visiona.sandbox.faults import Fault
 
 MAX_BODY: Final = 1024 * 1024
 _VERSION: Final = "__clerk_api_version"

@@ -10,7 +10,6 @@ from litestar.di import NamedDependency
 from visiona.sandbox.clerk.clock import Clock
 from visiona.sandbox.clerk.config import ClerkSandboxConfig
 from visiona.sandbox.clerk.events import EventLog
-from visiona.sandbox.clerk.faults import FaultBook
 from visiona.sandbox.clerk.handshake import Handshakes
 from visiona.sandbox.clerk.keys import Keys
 from visiona.sandbox.clerk.minting import Mint
@@ -19,6 +18,7 @@ from visiona.sandbox.clerk.sessions import Sessions
 from visiona.sandbox.clerk.sign_in import SignIns
 from visiona.sandbox.clerk.store import Store
 from visiona.sandbox.clerk.webhooks import WebhookSender
+from visiona.sandbox.faults import Fault, FaultBook
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Sandbox:
         self.config = config
         self.store = Store(config.data_dir / "clerk")
         self.clock = Clock(self.store)
-        self.faults = FaultBook()
+        self.faults = FaultBook[Fault]()
         self.keys = Keys(self.store, self.clock, config.public_url)
         self.sender = WebhookSender(config, self.store, self.clock, self.faults)
         self.events = EventLog(self.store, self.clock, self.keys, self.sender)

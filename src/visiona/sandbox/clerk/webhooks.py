@@ -18,9 +18,9 @@ import httpx
 
 from visiona.sandbox.clerk.clock import Clock, real_seconds
 from visiona.sandbox.clerk.config import ClerkSandboxConfig, webhook_key
-from visiona.sandbox.clerk.faults import Fault, FaultBook
 from visiona.sandbox.clerk.store import Obj, Store
 from visiona.sandbox.clerk.wire import encode
+from visiona.sandbox.faults import Fault, FaultBook
 
 RETRY_PAUSES: Final = (5, 300, 1800, 7200, 18000, 36000, 36000)
 """Seconds before each further attempt, in real life."""
@@ -43,7 +43,9 @@ def sign(secrets_: Iterable[str], message_id: str, timestamp: int, body: bytes) 
 
 
 class WebhookSender:
-    def __init__(self, config: ClerkSandboxConfig, store: Store, clock: Clock, faults: FaultBook) -> None:
+    def __init__(
+        self, config: ClerkSandboxConfig, store: Store, clock: Clock, faults: FaultBook[Fault]
+    ) -> None:
         self._config = config
         self._store = store
         self._clock = clock

@@ -10,11 +10,11 @@ from litestar.params import FromPath
 
 from visiona.sandbox.clerk.config import webhook_key
 from visiona.sandbox.clerk.errors import bad_request, not_found
-from visiona.sandbox.clerk.faults import Fault
 from visiona.sandbox.clerk.gateway import check_key
 from visiona.sandbox.clerk.keys import public_pem
 from visiona.sandbox.clerk.service import Sandbox, TheSandbox
 from visiona.sandbox.clerk.store import Obj
+from visiona.sandbox.faults import Fault
 from visiona.sandbox.network import is_loopback_url
 
 AnyRequest = Request[Any, Any, Any]
@@ -74,7 +74,7 @@ def guard_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandle
 
 @post("/faults", status_code=201)
 async def add_faults(request: AnyRequest, sandbox: TheSandbox) -> list[Any]:
-    """One fault or a list; `visiona.sandbox.clerk.faults` describes them."""
+    """One fault or a list; `visiona.sandbox.faults` describes them."""
     try:
         faults = _FAULTS.decode(await request.body())
     except msgspec.DecodeError as error:

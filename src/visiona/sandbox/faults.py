@@ -1,15 +1,15 @@
-"""What the sandbox can be told to do wrong.
+"""What the sandboxes of Clerk and Stripe can be told to do wrong.
 
 `POST /_sandbox/faults` takes one fault or a list of them as JSON; they are used up in order. `GET` shows
 those that are left, `DELETE` removes all. Every fault has a `fault` (its kind) and may have `times`: how
 often it strikes (1 unless given, `null` for ever), and `skip`: how many chances it lets pass first.
 
 Faults of answers strike API requests whose method and path match `method` (default any) and `path` (a
-glob, default `/v1/*`; `*` includes `/.well-known/jwks.json`), one fault for each request.
+glob, default `/v1/*`; `*` is every path of the API), one fault for each request.
 
 | fault | what happens | parameters |
 |---|---|---|
-| `rate_limit` | 429 with `Retry-After`, no effect | `seconds` (1) |
+| `rate_limit` | 429, no effect | `seconds` (1; of `Retry-After`, where the service sends one) |
 | `server_error` | an error document, no effect | `status` (500) |
 | `html_502` | a proxy's page, no effect | `status` (502) |
 | `connection_drop` | the connection ends without a byte, no effect | |
@@ -33,7 +33,7 @@ Faults of webhooks strike the next deliveries, or with `events` (globs) only tho
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from typing import Annotated, Final, Literal, cast, get_args
+from typing import Annotated, Final, Generic, Literal, TypeVar, cast, get_args
 
 import msgspec
 
@@ -88,34 +88,37 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         return self.events is None or any(fnmatchcase(event_type, glob) for glob in self.events)
 
 
-class FaultBook:
+AnyFault = TypeVar("AnyFault", bound=Fault)
+
+
+class FaultBook(Generic[AnyFault]):
     """Faults that wait to strike, in the order in which they were given."""
 
     def __init__(self) -> None:
-        self.waiting: list[Fault] = []
+        self.waiting: list[AnyFault] = []
 
-    def add(self, faults: Iterable[Fault]) -> None:
+    def add(self, faults: Iterable[AnyFault]) -> None:
         self.waiting.extend(faults)
 
     def clear(self) -> None:
         self.waiting.clear()
 
-    def for_request(self, method: str, path: str) -> Fault | None:
+    def for_request(self, method: str, path: str) -> AnyFault | None:
         """The fault that this request runs into, if any."""
         for fault in self.waiting:
             if fault.fits_request(method, path) and self._strikes(fault):
                 return fault
         return None
 
-    def for_webhook(self, event_type: str) -> dict[str, Fault]:
+    def for_webhook(self, event_type: str) -> dict[str, AnyFault]:
         """Every fault that strikes this delivery, by its kind."""
-        struck: dict[str, Fault] = {}
+        struck: dict[str, AnyFault] = {}
         for fault in list(self.waiting):
             if fault.fault not in struck and fault.fits_webhook(event_type) and self._strikes(fault):
                 struck[fault.fault] = fault
         return struck
 
-    def _strikes(self, fault: Fault) -> bool:
+    def _strikes(self, fault: AnyFault) -> bool:
         if fault.skip > 0:
             fault.skip -= 1
             return False
