@@ -29,6 +29,7 @@ from visiona.settings import LOOPBACK_HOSTS, Settings
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 _CALLER_STATE = "visiona_caller"
+_SESSION_COOKIE = "visiona_session"
 
 TheApp = NamedDependency[App]
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
@@ -279,21 +280,24 @@ def client_of(connection: AnyConnection) -> ClientInfo:
     )
 
 
-def cookie_name(app: App) -> str:
-    return "__Host-visiona_session" if app.settings.secure_cookies else "visiona_session"
+def cookie_name(app: App, name: str = _SESSION_COOKIE) -> str:
+    """With the prefix by which browsers keep other hosts and plain HTTP from setting it, where they can."""
+    return f"__Host-{name}" if app.settings.secure_cookies else name
 
 
 def session_cookie(app: App, signed_in: SignedIn) -> Cookie:
-    return _cookie(app, signed_in.secret, int((signed_in.expires_at - app.clock.now()).total_seconds()))
+    lives_s = int((signed_in.expires_at - app.clock.now()).total_seconds())
+    return private_cookie(app, _SESSION_COOKIE, signed_in.secret, lives_s)
 
 
 def no_session_cookie(app: App) -> Cookie:
-    return _cookie(app, "", 0)
+    return private_cookie(app, _SESSION_COOKIE, "", 0)
 
 
-def _cookie(app: App, value: str, max_age: int) -> Cookie:
+def private_cookie(app: App, name: str, value: str, max_age: int) -> Cookie:
+    """One for this host and no script; `max_age` in seconds, 0 takes it away."""
     return Cookie(
-        key=cookie_name(app),
+        key=cookie_name(app, name),
         value=value,
         path="/",
         max_age=max_age,

@@ -20,13 +20,21 @@ from litestar.response import Redirect
 from visiona.bootstrap import App
 from visiona.core.errors import Unauthenticated, Unavailable
 from visiona.core.ids import secret_token
-from visiona.entrypoints.api.security import TheApp, client_of, host_origin, session_cookie
+from visiona.entrypoints.api.security import (
+    TheApp,
+    client_of,
+    cookie_name,
+    host_origin,
+    private_cookie,
+    session_cookie,
+)
 from visiona.entrypoints.web.responses import PAGE_ERRORS, safe_path
 from visiona.ports.errors import ProviderError
 from visiona.ports.identity import HostedIdentity, InvalidToken
 
 STATE_TTL_S = 900
 MAX_HANDSHAKES = 2
+_COOKIE = "visiona_sign_in"
 CALLBACK_PATH = "/api/auth/callback"
 
 AnyRequest = Request[Any, Any, Any]
@@ -154,26 +162,14 @@ def _packed(state: _State) -> str:
 
 def _state_of(app: App, request: AnyRequest) -> _State | None:
     try:
-        packed = request.cookies.get(_cookie_name(app), "")
+        packed = request.cookies.get(cookie_name(app, _COOKIE), "")
         return msgspec.json.decode(urlsafe_b64decode(packed.encode()), type=_State)
     except ValueError:  # msgspec's and binascii's are
         return None
 
 
-def _cookie_name(app: App) -> str:
-    return "__Host-visiona_sign_in" if app.settings.secure_cookies else "visiona_sign_in"
-
-
 def _state_cookie(app: App, value: str, max_age: int) -> Cookie:
-    return Cookie(
-        key=_cookie_name(app),
-        value=value,
-        path="/",
-        max_age=max_age,
-        httponly=True,
-        secure=app.settings.secure_cookies,
-        samesite="lax",
-    )
+    return private_cookie(app, _COOKIE, value, max_age)
 
 
 def _interrupted() -> Unauthenticated:
