@@ -187,7 +187,7 @@ class WebhookSender:
             await asyncio.sleep(2.0 if late.seconds is None else late.seconds)
         copies = faults["duplicate_webhooks"].copies if "duplicate_webhooks" in faults else 0
         for _ in range(copies):
-            await self._attempt(event_id, faults)
+            await self._attempt(event_id, faults, more=True)
         return await self._attempt(event_id, faults)
 
     async def _try_again(self, event_id: str, faults: Faults) -> None:
@@ -197,8 +197,11 @@ class WebhookSender:
                 return
         self._record(event_id, "failed")
 
-    async def _attempt(self, event_id: str, faults: Faults) -> bool:
-        """Send once; true where the receiver answered 2xx or there is nothing to send any more."""
+    async def _attempt(self, event_id: str, faults: Faults, *, more: bool = False) -> bool:
+        """Send once; true where the receiver answered 2xx or there is nothing to send any more.
+
+        With `more` to follow the event stays pending: it is delivered only when nothing is on its way.
+        """
         event, url = self._store.find("event", event_id), self.url
         if event is None or url is None:
             return True
@@ -207,7 +210,7 @@ class WebhookSender:
         async with self._limit:
             attempt |= await self._post(url, body, self._headers(event_id, body, faults))
         delivered = 200 <= attempt.get("answer", 0) < 300
-        self._record(event_id, "delivered" if delivered else None, attempt)
+        self._record(event_id, "delivered" if delivered and not more else None, attempt)
         return delivered
 
     async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> Obj:
