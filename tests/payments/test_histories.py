@@ -26,7 +26,8 @@ from visiona.core.clock import FixedClock
 from visiona.core.errors import PaymentRequired
 from visiona.db.actor import SystemActor, UserActor
 
-HISTORIES = 40
+HISTORIES = 100
+HISTORIES_OF_THE_DRILL = 1000
 CHAPTER = 100
 AT_ONCE_H = 24 * 28  # a test clock moves by two billing periods at most
 START = datetime(2027, 1, 10, 9, 30, 0, tzinfo=UTC)
@@ -344,18 +345,36 @@ async def library(own_database_url: str, tmp_path: Path) -> AsyncGenerator[Libra
     await library.close()
 
 
-@pytest.mark.timeout(1200)
-@settings(
-    max_examples=HISTORIES,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-    print_blob=True,
-)
+def told(histories_told: int) -> settings:
+    return settings(
+        max_examples=histories_told,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )
+
+
+@pytest.mark.timeout(600)
+@told(HISTORIES)
 @given(history=histories, luck=st.integers(0, 2**32))
 async def test_every_history_ends_as_the_model_says(
     library: Library, history: Sequence[tuple[Step, str]], luck: int
 ) -> None:
+    await tell(library, history, luck)
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(1800)
+@told(HISTORIES_OF_THE_DRILL)
+@given(history=histories, luck=st.integers(0, 2**32))
+async def test_a_thousand_histories_end_as_the_model_says(
+    library: Library, history: Sequence[tuple[Step, str]], luck: int
+) -> None:
+    await tell(library, history, luck)
+
+
+async def tell(library: Library, history: Sequence[tuple[Step, str]], luck: int) -> None:
     shop = await library.shop()
     shop.clock.instant = START + timedelta(hours=luck % (24 * 366))
     person = History(shop, await shop.sign_up(), random.Random(luck))
