@@ -19,17 +19,22 @@ import pytest
 from psycopg import sql
 from tests.factories.people import MakeUser, OpenDatabase
 
+from visiona.adapters.master_keys import LocalMasterKey
+from visiona.adapters.objects import open_store
 from visiona.billing.model import Catalogue, read_catalogue
 from visiona.billing.service import publish_plans
 from visiona.bootstrap import identity_key
+from visiona.core.clock import SystemClock
 from visiona.db.actor import Anonymous, UserActor
 from visiona.db.embedded import embedded_server
 from visiona.db.migrate import migrate
 from visiona.db.pool import Connection, Database, fetch_value
 from visiona.db.roles import APP_ROLE, OWNER_ROLE, WORKER_ROLE, RoleSecrets, url_for_role
 from visiona.settings import Settings
+from visiona.vault.service import Vault
 
 SECRET_KEY = "a-secret-key-for-tests-that-is-long-enough"
+MASTER_KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 # What processes with that key prove to the database; tests that build one use the same.
 IDENTITY = identity_key(Settings(secret_key=SECRET_KEY))
 ROLE_SECRETS = RoleSecrets(app="app-password", worker="worker-password", identity=IDENTITY)
@@ -125,7 +130,19 @@ async def owner(owner_url: str) -> AsyncGenerator[Connection]:
 
 
 @pytest.fixture(scope="session")
-def make_user(database: Database) -> MakeUser:
+async def vault() -> AsyncGenerator[Vault]:
+    """The keys of everybody whom `make_user` makes, in a folder of their own."""
+    with tempfile.TemporaryDirectory(prefix="visiona-keys-") as folder:
+        keys = open_store((Path(folder) / "keys").as_uri())
+        mirror = open_store((Path(folder) / "mirror").as_uri())
+        vault = Vault(keys, mirror, [LocalMasterKey(MASTER_KEY)], SystemClock())
+        await vault.prepare()
+        yield vault
+        await vault.aclose()
+
+
+@pytest.fixture(scope="session")
+def make_user(database: Database, vault: Vault) -> MakeUser:
     """`await make_user()` answers the actor of a fresh person; `email=` chooses their address.
 
     They cannot log in: their password hash is none. See `tests/accounts` for those who can.
@@ -140,6 +157,7 @@ def make_user(database: Database) -> MakeUser:
                 "select visiona.sign_up(%s, %s, %s)",
                 [subject, address, "no hash"],
             )
+        await vault.create(user_id)
         return UserActor(user_id, subject)
 
     return make

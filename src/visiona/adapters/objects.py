@@ -6,12 +6,13 @@ pass in pieces, so memory stays flat whatever their size.
 
 import asyncio
 import contextlib
+import os
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from visiona.core.guard import forbid_open_transaction
@@ -74,6 +75,17 @@ class ObstoreObjectStore:
 
     async def put_file(self, key: str, path: Path, content_type: str) -> None:
         await self._put(_checked(key), path, content_type)
+
+    async def put_bytes(self, key: str, data: bytes, content_type: str, *, create: bool = False) -> bool:
+        from obstore.exceptions import AlreadyExistsError  # noqa: PLC0415 - loaded when first used
+
+        try:
+            await self._put(_checked(key), data, content_type, mode="create" if create else "overwrite")
+        except AlreadyExistsError:
+            return False
+        if self._folder:
+            await asyncio.to_thread(_sync, self._folder / key)
+        return True
 
     async def open(self, key: str, byte_range: tuple[int, int] | None = None) -> StoredObject:
         """A range that begins behind the end is empty."""
@@ -151,7 +163,14 @@ class ObstoreObjectStore:
         make: Any = from_url  # its overloads want to know which cloud it is
         return make(self._url, config=config, client_options=client, retry_config=_RETRIES)
 
-    async def _put(self, key: str, source: Path | bytes, content_type: str) -> None:
+    async def _put(
+        self,
+        key: str,
+        source: Path | bytes,
+        content_type: str,
+        *,
+        mode: Literal["create", "overwrite"] = "overwrite",
+    ) -> None:
         import obstore  # noqa: PLC0415 - loaded when first used
 
         forbid_open_transaction("the object store")
@@ -159,6 +178,7 @@ class ObstoreObjectStore:
             self._store,
             key,
             source,
+            mode=mode,
             attributes=None if self._folder else {_CONTENT_TYPE: content_type},
             chunk_size=_PART,
             max_concurrency=_PARTS_AT_ONCE,
@@ -219,6 +239,16 @@ def _make_private(folder: Path, key: str) -> None:
     while path != folder:
         path = path.parent
         path.chmod(0o700)
+
+
+def _sync(path: Path) -> None:
+    """Make the file and its name outlive a loss of power."""
+    for part in (path, path.parent):
+        descriptor = os.open(part, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 async def _pieces(found: Any) -> AsyncIterator[bytes]:

@@ -26,6 +26,13 @@ class ObjectStore(Protocol):
         """Store the file at `path`, replacing what was there; atomic for readers."""
         ...
 
+    async def put_bytes(self, key: str, data: bytes, content_type: str, *, create: bool = False) -> bool:
+        """Store a small object, replacing what was there; with `create`, answer False if anything was.
+
+        Atomic, and on stable storage when it returns.
+        """
+        ...
+
     async def open(self, key: str, byte_range: tuple[int, int] | None = None) -> StoredObject:
         """Read it, or the half-open `byte_range` of it. Raises `ObjectMissing`."""
         ...

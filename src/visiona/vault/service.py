@@ -1,0 +1,233 @@
+"""The key store: one small object for each person, wrapped by a master key, outside the database.
+
+Every key is in two places, the store and its mirror, so that losing a machine loses no keys; what is
+destroyed is destroyed in both. A tombstone stays, and outlives the key: it holds the time and nothing else.
+No network call is made for a person whose key was used in the last minute.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+
+from visiona.core.clock import Clock
+from visiona.core.errors import Unavailable
+from visiona.core.guard import forbid_open_transaction
+from visiona.ports.errors import ProviderRejected, ProviderUnavailable
+from visiona.ports.master_key import MasterKey
+from visiona.ports.storage import ObjectMissing, ObjectStore
+from visiona.vault.model import Cipher, KeyDestroyed, KeyMissing, new_key
+
+CACHE_S = 60.0
+_CACHED = 10_000
+_AT_ONCE = 16
+_INDEX = "index"
+_JSON = "application/json"
+_PERSON = re.compile(r"u([1-9][0-9]*)\.(json|destroyed)")
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+class _KeyFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`key` was wrapped by the master key of the name `master`."""
+
+    version: int
+    master: str
+    key: bytes
+    made_at: datetime
+
+
+class _Tombstone(msgspec.Struct, frozen=True):
+    destroyed_at: datetime
+
+
+class Vault:
+    """The keys of all people, and the one that addresses are looked up by.
+
+    Raises `Unavailable` (`keys_unavailable`) when the key store or the master key does not answer.
+    """
+
+    def __init__(
+        self, store: ObjectStore, mirror: ObjectStore | None, masters: Sequence[MasterKey], clock: Clock
+    ) -> None:
+        """The first master key wraps; the others only open what they wrapped before."""
+        self._stores = (store,) if mirror is None else (store, mirror)
+        self._master = masters[0]
+        self._masters = {master.name: master for master in masters}
+        self._clock = clock
+        self._ciphers: dict[int, tuple[float, Cipher]] = {}
+        self._index_key: bytes | None = None
+
+    async def open(self) -> None:
+        """Load what `blind_index` needs. Raises `KeyMissing` where `prepare` never ran on this key store."""
+        forbid_open_transaction("the key store")
+        self._index_key = await self._load(_INDEX)
+
+    async def prepare(self) -> None:
+        """As `open`, and on the first run make the key that addresses are looked up by."""
+        forbid_open_transaction("the key store")
+        try:
+            await self.open()
+        except KeyMissing:
+            await self._write_new(_INDEX)
+            await self.open()
+
+    async def aclose(self) -> None:
+        self._ciphers.clear()
+        for master in self._masters.values():
+            await master.aclose()
+
+    async def create(self, user_id: int) -> Cipher:
+        """The key of a new person, in every store when this returns; or theirs, if they have one already.
+
+        Raises `KeyDestroyed`.
+        """
+        forbid_open_transaction("the key store")
+        if await self.is_destroyed(user_id):
+            raise KeyDestroyed(f"the key of user {user_id} was destroyed")
+        await self._write_new(_name(user_id))
+        if await self.is_destroyed(user_id):  # meanwhile
+            await self.destroy(user_id)
+            raise KeyDestroyed(f"the key of user {user_id} was destroyed")
+        return await self.cipher(user_id)
+
+    async def cipher(self, user_id: int) -> Cipher:
+        """Raises `KeyDestroyed` or `KeyMissing`. Ask before a transaction is opened."""
+        forbid_open_transaction("the key store")
+        now = time.monotonic()
+        known = self._ciphers.get(user_id)
+        if known is not None and now - known[0] < CACHE_S:
+            return known[1]
+        self._ciphers.pop(user_id, None)
+        try:
+            cipher = Cipher(user_id, await self._load(_name(user_id)))
+        except KeyMissing:
+            if await self.is_destroyed(user_id):
+                raise KeyDestroyed(f"the key of user {user_id} was destroyed") from None
+            raise
+        if len(self._ciphers) >= _CACHED:
+            self._ciphers.pop(next(iter(self._ciphers)))
+        self._ciphers[user_id] = (now, cipher)
+        return cipher
+
+    async def ciphers(self, user_ids: Iterable[int]) -> dict[int, Cipher]:
+        """Of those people who have a key."""
+        forbid_open_transaction("the key store")
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(user_id: int) -> Cipher | None:
+            async with turns:
+                try:
+                    return await self.cipher(user_id)
+                except (KeyMissing, KeyDestroyed):
+                    return None
+
+        wanted = sorted(set(user_ids))
+        found = await asyncio.gather(*(one(user_id) for user_id in wanted))
+        return {user_id: cipher for user_id, cipher in zip(wanted, found, strict=True) if cipher}
+
+    async def destroy(self, user_id: int) -> None:
+        """For good, in every store. May be repeated; only when it returns is nothing of the key left.
+
+        Another process that used the key in the last minute may hold it for the rest of that minute.
+        """
+        forbid_open_transaction("the key store")
+        self._ciphers.pop(user_id, None)
+        tombstone = msgspec.json.encode(_Tombstone(self._clock.now()))
+        for store in self._stores:  # first everywhere known to be destroyed, so that nobody copies it back
+            await _reach(lambda s=store: s.put_bytes(_tombstone(user_id), tombstone, _JSON, create=True))
+        for store in self._stores:
+            await _reach(lambda s=store: s.delete([_name(user_id) + ".json"]))
+
+    async def is_destroyed(self, user_id: int) -> bool:
+        forbid_open_transaction("the key store")
+        for store in self._stores:
+            if await _read(store, _tombstone(user_id)) is not None:
+                return True
+        return False
+
+    async def check(self) -> None:
+        """Raise if keys cannot be written, read and unwrapped now."""
+        forbid_open_transaction("the key store")
+        for store in self._stores:
+            await _reach(store.check)
+        await self._load(_INDEX)
+
+    def blind_index(self, purpose: str, value: str) -> bytes:
+        """32 bytes that are the same for the same `value`, by which it is found without being readable."""
+        if self._index_key is None:
+            raise RuntimeError("the vault is not open")
+        return hmac.new(self._index_key, f"{purpose}\0{value}".encode(), hashlib.sha256).digest()
+
+    async def _load(self, name: str) -> bytes:
+        for store in self._stores:
+            data = await _read(store, f"{name}.json")
+            if data is not None:
+                file = msgspec.json.decode(data, type=_KeyFile)
+                return await self._unwrap(name, file)
+        raise KeyMissing(f"there is no key {name} in the key store")
+
+    async def _unwrap(self, name: str, file: _KeyFile) -> bytes:
+        master = self._masters.get(file.master)
+        if master is None:
+            raise KeyMissing(
+                f"the key {name} is wrapped by the master key {file.master}, which is not configured"
+            )
+        return await _reach(lambda: master.unwrap(file.key, _context(name)))
+
+    async def _write_new(self, name: str) -> None:
+        """In each store, unless it is there: what one store has, the next one gets, so all have the same."""
+        wrapped = await _reach(lambda: self._master.wrap(new_key(), _context(name)))
+        file = _KeyFile(version=1, master=self._master.name, key=wrapped, made_at=self._clock.now())
+        data = msgspec.json.encode(file)
+        for store in reversed(self._stores):  # the mirror decides: what is in the store alone could be lost
+            if not await _reach(lambda s=store, d=data: s.put_bytes(f"{name}.json", d, _JSON, create=True)):
+                data = await _read(store, f"{name}.json") or data
+
+
+def _name(user_id: int) -> str:
+    if user_id <= 0:
+        raise ValueError("people have positive ids")
+    return f"u{user_id}"
+
+
+def _tombstone(user_id: int) -> str:
+    return f"{_name(user_id)}.destroyed"
+
+
+def _context(name: str) -> str:
+    """What a wrapped key is bound to, so that nobody's can be put in another's place."""
+    return f"visiona:{name}"
+
+
+async def _read(store: ObjectStore, key: str) -> bytes | None:
+    async def read() -> bytes | None:
+        try:
+            found = await store.open(key)
+        except ObjectMissing:
+            return None
+        return b"".join([piece async for piece in found.body])
+
+    return await _reach(read)
+
+
+async def _reach(call: Callable[[], Awaitable[T]]) -> T:
+    """Failures of stores and master keys are one kind to whoever needs a key."""
+    try:
+        return await call()
+    except ProviderRejected:
+        raise
+    except (ProviderUnavailable, OSError) as error:
+        logger.warning("a key cannot be had: %s", error)
+        raise Unavailable(
+            "keys_unavailable", "Visiona cannot reach its keys at the moment. Try again shortly."
+        ) from error
