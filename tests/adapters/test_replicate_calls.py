@@ -5,8 +5,10 @@ from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 
+from visiona.adapters.egress import Destinations
 from visiona.adapters.http import make_http_client
 from visiona.adapters.replicate import (
     ReplicateClient,
@@ -434,8 +436,10 @@ async def test_servers_on_this_machine_are_reached_past_a_proxy(
     monkeypatch.delenv("NO_PROXY", raising=False)
     scripted_server.answers = [scripted_server.reply(204)]
 
-    async with make_http_client() as http:
-        for host in ("127.0.0.1", "localhost"):
+    hosts = ("127.0.0.1", "localhost")
+    here = Destinations.of(f"http://{host}:{scripted_server.port}" for host in hosts)
+    async with make_http_client(here) as http:
+        for host in hosts:
             answer = await http.get(f"http://{host}:{scripted_server.port}/")
             assert answer.status_code == 204
 
@@ -447,7 +451,9 @@ async def test_other_servers_are_reached_through_the_proxy(
     monkeypatch.delenv("NO_PROXY", raising=False)
     scripted_server.answers = [scripted_server.reply(204)]
 
-    async with make_http_client() as http:
+    async with make_http_client(Destinations.of(["http://replicate.test"])) as http:
         await http.get("http://replicate.test/")
+        with pytest.raises(httpx.ConnectError):
+            await http.get("http://elsewhere.test/")
 
     assert asked(scripted_server) == ["GET http://replicate.test/"]

@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import IDENTITY
 from tests.factories.people import MakeUser, OpenDatabase
 
+from visiona.adapters.egress import Destinations
 from visiona.adapters.http import make_http_client
 from visiona.core.errors import Unavailable
 from visiona.core.guard import TransactionOpenError, in_transaction
@@ -202,7 +203,7 @@ async def test_nothing_is_prepared_behind_a_transaction_pooler(
 
 
 async def test_no_provider_is_called_inside_a_transaction(database: Database) -> None:
-    async with make_http_client() as client:
+    async with make_http_client(Destinations.of(["http://127.0.0.1:1"])) as client:
         async with database.transaction(Anonymous()):
             with pytest.raises(TransactionOpenError):
                 await client.get("http://127.0.0.1:1/")

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from visiona.adapters.egress import Destinations, confine
 from visiona.core.guard import forbid_open_transaction
 from visiona.ports.errors import OutcomeUnknown, ProviderError, ProviderUnavailable
 
@@ -63,14 +64,14 @@ DEFAULT_TIMEOUTS = Timeouts()
 
 
 def make_http_client(
-    timeouts: Timeouts = DEFAULT_TIMEOUTS, *, max_connections: int = 100
+    destinations: Destinations, timeouts: Timeouts = DEFAULT_TIMEOUTS, *, max_connections: int = 100
 ) -> httpx.AsyncClient:
-    """A client without credentials: callers add them request by request, so that none travels to a
-    host it was not meant for.
+    """A client for these destinations, without credentials: callers add them request by request, so that
+    none travels to a host it was not meant for.
     """
     # httpx logs every URL in full, and ours carry signatures and unguessable names.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    return httpx.AsyncClient(
+    client = httpx.AsyncClient(
         headers={"User-Agent": "visiona", "Accept-Encoding": "identity"},
         cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),
         follow_redirects=False,
@@ -81,6 +82,8 @@ def make_http_client(
         event_hooks={"request": [_refuse_inside_transaction]},
         mounts=dict.fromkeys(_DIRECT),
     )
+    confine(client, destinations)
+    return client
 
 
 async def _refuse_inside_transaction(request: httpx.Request) -> None:

@@ -3,8 +3,9 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
+from visiona.adapters.egress import Destinations, confine
 from visiona.adapters.prompt_brief import UnusableAnswerError
 from visiona.core.guard import forbid_open_transaction
 from visiona.ports.enhancer import EnhancementFailed, EnhancementRequest
@@ -63,6 +64,9 @@ class SdkPromptWriter(ABC, Generic[ClientT]):
         async with self._building:
             if self._client is None:
                 self._client = await asyncio.to_thread(self._build)
+                # Where the SDK keeps its HTTP client; one made by us would lose its defaults.
+                http = cast("Any", self._client)._client  # noqa: SLF001 - see above
+                confine(http, Destinations.of([self._base_url]))
             return self._client
 
     @abstractmethod

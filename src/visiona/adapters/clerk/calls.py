@@ -14,6 +14,7 @@ import msgspec
 from visiona.adapters.clerk.answers import UnusableAnswerError, read
 from visiona.adapters.clerk.config import API_VERSION, ClerkConfig
 from visiona.adapters.clerk.failures import Refused, from_status, from_transport, lost, trace_id_in
+from visiona.adapters.egress import Destinations
 from visiona.adapters.http import (
     CONNECTION_LOST,
     RATE_LIMITED,
@@ -78,7 +79,11 @@ class ClerkCalls:
 
     def __init__(self, config: ClerkConfig) -> None:
         self._config = config
-        self._http = make_http_client(config.timeouts, max_connections=_MAX_CONNECTIONS)
+        self._http = make_http_client(
+            Destinations.of([config.base_url, config.frontend]),
+            config.timeouts,
+            max_connections=_MAX_CONNECTIONS,
+        )
         self._backend = config.base_url.rstrip("/")
         self._authorized = {
             "Authorization": f"Bearer {config.secret_key}",

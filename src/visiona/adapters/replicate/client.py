@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Literal, TypeVar
 import httpx
 import msgspec
 
+from visiona.adapters.egress import Destinations
 from visiona.adapters.http import (
     CONNECTION_LOST,
     RATE_LIMITED,
@@ -67,7 +68,9 @@ class ReplicateClient:
 
     def __init__(self, config: ReplicateConfig) -> None:
         self.config = config
-        self._http = make_http_client(config.timeouts)
+        self._http = make_http_client(
+            Destinations.of([config.base_url], delivery=config.delivery_hosts), config.timeouts
+        )
         self._api = config.base_url.rstrip("/")
         self._authorization = {"Authorization": f"Bearer {config.token}"}
         self._asking = asyncio.Lock()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, TypeVar
 
 import httpx
 
+from visiona.adapters.egress import Destinations
 from visiona.adapters.http import (
     CONNECTION_LOST,
     SERVER_ERROR,
@@ -228,7 +229,9 @@ def _build(config: StripeConfig) -> "tuple[StripeClient, httpx.AsyncClient]":
     stripe.enable_telemetry = False
     # It logs every URL, with e-mails in queries, and at debug level every body.
     logging.getLogger("stripe").setLevel(logging.WARNING)
-    http = make_http_client(config.timeouts, max_connections=_MAX_CONNECTIONS)
+    http = make_http_client(
+        Destinations.of([config.base_url]), config.timeouts, max_connections=_MAX_CONNECTIONS
+    )
     client = stripe.StripeClient(
         config.api_key,
         stripe_version=PINNED_VERSION,
