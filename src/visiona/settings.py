@@ -15,6 +15,8 @@ class SettingsError(ValueError):
 
 
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LONGEST_BACKUP_DAYS = 30
+"""What people are told: what they delete is in no backup after this."""
 REPLICATE_WEBHOOK_PATH = "/api/webhooks/replicate"
 STRIPE_WEBHOOK_PATH = "/api/payment/webhook"
 CLERK_WEBHOOK_PATH = "/api/webhooks/clerk"
@@ -40,6 +42,9 @@ class Settings:
     database_pool_size: int = 10
 
     storage_url: str | None = None
+
+    backup_url: str | None = None
+    backup_days: int = LONGEST_BACKUP_DAYS
 
     identity: str = "builtin"
     clerk_publishable_key: str = ""
@@ -228,6 +233,8 @@ def _check(settings: Settings) -> None:
         raise SettingsError("VISIONA_IDENTITY must be builtin or clerk.")
     if settings.smtp_url and not settings.mail_from:
         raise SettingsError("VISIONA_MAIL_FROM is missing: who mails come from, like hello@example.com.")
+    if not 1 <= settings.backup_days <= LONGEST_BACKUP_DAYS:
+        raise SettingsError(f"VISIONA_BACKUP_DAYS must be between 1 and {LONGEST_BACKUP_DAYS}.")
     unknown = set(settings.enhancers) - {"openai", "anthropic"}
     if unknown:
         raise SettingsError(f"VISIONA_ENHANCERS names unknown services: {', '.join(sorted(unknown))}.")
