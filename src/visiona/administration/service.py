@@ -11,7 +11,6 @@ import msgspec
 
 from visiona.administration import model, store
 from visiona.administration.model import (
-    AdminAct,
     Content,
     ContentImage,
     Entitlement,
@@ -21,20 +20,23 @@ from visiona.administration.model import (
     Search,
 )
 from visiona.audit import service as audit
-from visiona.audit.model import Action, Entry
+from visiona.audit.model import Action, Entry, Filter
 from visiona.billing.service import BillingService
 from visiona.core.clock import Clock
 from visiona.core.errors import Conflict
 from visiona.db.actor import AdminActor, SystemActor, UserActor
 from visiona.db.jobs import enqueue
 from visiona.db.pool import Database
+from visiona.passwords.service import address_index
+from visiona.vault.service import Vault
 
 SET_PLAN_TASK: Final = "administration.set_plan"
 
 
 class AdministrationService:
-    def __init__(self, database: Database, clock: Clock, billing: BillingService) -> None:
+    def __init__(self, database: Database, vault: Vault, clock: Clock, billing: BillingService) -> None:
         self._database = database
+        self._vault = vault
         self._clock = clock
         self._billing = billing
 
@@ -42,13 +44,30 @@ class AdministrationService:
 
     async def find(self, actor: AdminActor, search: Search) -> list[PersonLine]:
         """Newest first."""
+        index = None if not search.address else address_index(self._vault, search.address)
         async with self._database.transaction(actor) as connection:
-            return await store.find_people(connection, search)
+            people = await store.find_people(connection, search, index)
+        ciphers = await self._vault.ciphers(one.id for one in people)
+        return [one.opened(ciphers.get(one.id)) for one in people]
 
-    async def acts(self, actor: AdminActor, limit: int, before: int | None = None) -> list[AdminAct]:
-        """What administrators did and whom they looked at, newest first."""
+    async def log(self, actor: AdminActor, wanted: Filter) -> list[Entry]:
+        """What is on record of one person or of everybody, newest first. Where people were is told of one
+        person only. The look is in that person's log, or in the administrator's own; once an hour.
+
+        Raises `NotFound` (`person_not_found`).
+        """
+        if wanted.user_id is not None:
+            await self._look(actor, wanted.user_id)
+        else:
+            async with self._database.transaction(actor) as connection:
+                await audit.look_at_log(connection)
         async with self._database.transaction(actor) as connection:
-            return await store.acts(connection, limit, before)
+            found = await audit.find(connection, wanted)
+        people = {one.user_id for one in found if one.private is not None}
+        if wanted.user_id is not None:
+            people |= {one.seen_by for one in found if one.client is not None}
+        ciphers = await self._vault.ciphers(person for person in people if person is not None)
+        return audit.opened(found, ciphers, where=wanted.user_id is not None)
 
     async def look(self, actor: AdminActor, user_id: int) -> PersonRecord:
         """Everything that is known of a person but their words and pictures.
@@ -60,15 +79,14 @@ class AdministrationService:
             found = await store.record(connection, user_id)
         if found is None:
             raise model.person_not_found()
-        return msgspec.convert(found, PersonRecord)
+        ciphers = await self._vault.ciphers([user_id])
+        return msgspec.convert(model.opened_record(found, ciphers.get(user_id)), PersonRecord)
 
     async def history(
         self, actor: AdminActor, user_id: int, limit: int, before: int | None = None
     ) -> list[Entry]:
         """The person's log, newest first. Raises `NotFound` (`person_not_found`)."""
-        await self._look(actor, user_id)
-        async with self._database.transaction(actor) as connection:
-            return await store.history(connection, user_id, limit, before)
+        return await self.log(actor, Filter(limit, user_id=user_id, before=before))
 
     async def content(
         self, actor: AdminActor, user_id: int, limit: int, before: int | None = None
@@ -83,13 +101,16 @@ class AdministrationService:
             raise model.content_closed()
         async with self._database.transaction(actor) as connection:
             rows = await store.content(connection, user_id, limit, before)
+        cipher = (await self._vault.ciphers([user_id])).get(user_id)
+        if cipher is None:
+            raise model.content_closed()
         return [
             Content(
                 id=run_id,
                 state=state,
                 error_code=error_code,
-                prompt=prompt,
-                enhanced_prompt=enhanced_prompt,
+                prompt=cipher.open("runs.prompt", prompt),
+                enhanced_prompt=cipher.open_optional("runs.enhanced_prompt", enhanced_prompt),
                 created_at=created_at,
                 images=msgspec.convert(images, tuple[ContentImage, ...]),
             )
@@ -113,18 +134,21 @@ class AdministrationService:
         Raises `NotFound` (`person_not_found`) or `Conflict` (`not_oneself`, `is_administrator`,
         `nothing_to_do`).
         """
+        sealed = await self._sealed(user_id, reason)
         async with self._database.transaction(actor) as connection:
-            model.check_outcome(await store.suspend(connection, user_id, reason))
+            model.check_outcome(await store.suspend(connection, user_id, sealed))
 
     async def unsuspend(self, actor: AdminActor, user_id: int, reason: Reason) -> None:
         """Raises as `suspend` does."""
+        sealed = await self._sealed(user_id, reason)
         async with self._database.transaction(actor) as connection:
-            model.check_outcome(await store.unsuspend(connection, user_id, reason))
+            model.check_outcome(await store.unsuspend(connection, user_id, sealed))
 
     async def end_sessions(self, actor: AdminActor, user_id: int, reason: Reason) -> None:
         """Raises `NotFound` (`person_not_found`) or `Conflict` (`nothing_to_do`)."""
+        sealed = await self._sealed(user_id, reason)
         async with self._database.transaction(actor) as connection:
-            model.check_outcome(await store.end_sessions(connection, user_id, reason))
+            model.check_outcome(await store.end_sessions(connection, user_id, sealed))
 
     async def order_plan(self, actor: AdminActor, user_id: int, plan: str, reason: Reason) -> None:
         """Have the worker put somebody on a plan without payment; the base plan takes a gift back.
@@ -132,11 +156,19 @@ class AdministrationService:
         Raises `Invalid` (`unknown_plan`) or `NotFound` (`person_not_found`).
         """
         self._billing.check_plan(plan)
+        sealed = await self._sealed(user_id, reason)
         async with self._database.transaction(actor) as connection:
-            order = await store.order_plan(connection, user_id, plan, reason)
+            order = await store.order_plan(connection, user_id, plan, sealed)
             if order is None:
                 raise model.person_not_found()
             await enqueue(connection, SET_PLAN_TASK, user_id=user_id, plan=plan, order=order)
+
+    async def _sealed(self, user_id: int, reason: Reason) -> bytes:
+        """The reason as only that person's key opens it. Raises `NotFound` (`person_not_found`)."""
+        cipher = (await self._vault.ciphers([user_id])).get(user_id)
+        if cipher is None:
+            raise model.person_not_found()
+        return audit.seal_reason(cipher, reason)
 
     # By the worker
 
@@ -188,6 +220,8 @@ class AdministrationService:
             return await store.supported_until(connection, actor.user_id)
 
     async def own_history(self, actor: UserActor, limit: int, before: int | None = None) -> list[Entry]:
-        """One's own log, newest first."""
+        """One's own log, newest first. Where administrators were is not among it."""
+        ciphers = await self._vault.ciphers([actor.user_id])
         async with self._database.transaction(actor) as connection:
-            return await audit.entries(connection, actor.user_id, limit, before)
+            found = await audit.entries(connection, actor.user_id, limit, before)
+        return audit.opened(found, ciphers)

@@ -18,6 +18,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from visiona.core.errors import Unavailable
 from visiona.core.guard import in_transaction, transaction_marker
+from visiona.core.origin import origin_claims
 from visiona.db.actor import Actor
 from visiona.db.identity import IdentityKey
 
@@ -154,7 +155,7 @@ async def identify(connection: Connection, actor: Actor, identity: IdentityKey) 
 
 async def _answer(connection: Connection, challenge: str, actor: Actor, identity: IdentityKey) -> None:
     """Claims are sent as parameters: others of the same role can read the text of what is running."""
-    claims = json.dumps(actor.claims())
+    claims = json.dumps(actor.claims() | origin_claims())
     await connection.execute(_IDENTIFY, [claims, identity.prove(challenge, claims)])
 
 
