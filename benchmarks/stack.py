@@ -27,6 +27,7 @@ from visiona.db.embedded import embedded_server
 from visiona.settings import read_settings
 
 SECRET_KEY = "a-secret-key-for-benchmarks-that-is-long-enough"
+MASTER_KEY = "YmVuY2htYXJrcyBtZWFzdXJlIHdpdGggdGhpcyBrZXk="
 REPLICATE_TOKEN = "r8_sandbox"
 PASSWORD = "correct horse battery staple"
 
@@ -127,6 +128,7 @@ def _configured(owner_url: str, folder: Path, settings: Mapping[str, str]) -> St
         "VISIONA_PORT": str(port),
         "VISIONA_DATA_DIR": str(folder),
         "VISIONA_SECRET_KEY": SECRET_KEY,
+        "VISIONA_MASTER_KEYS": MASTER_KEY,
         "VISIONA_DATABASE_URL": owner_url,
         "VISIONA_REPLICATE_API_TOKEN": REPLICATE_TOKEN,
         "VISIONA_REPLICATE_BASE_URL": f"http://127.0.0.1:{sandbox_port}/v1",

@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+from visiona.adapters.master_keys import new_master_key
 from visiona.bootstrap import build
 from visiona.entrypoints.api.openapi import document as complete_document
 from visiona.entrypoints.asgi import create_asgi
@@ -16,6 +17,7 @@ TARGET = Path(__file__).parents[1] / "docs" / "openapi.json"
 def document() -> str:
     settings = Settings(
         secret_key="x" * 32,
+        master_keys=(new_master_key(),),
         database_url="postgresql://localhost/none",  # never opened
         replicate_api_token="none",
         stripe_api_key="sk_test_none",

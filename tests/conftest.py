@@ -17,13 +17,12 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 from psycopg import sql
+from tests.factories.keys import key_settings
 from tests.factories.people import MakeUser, OpenDatabase
 
-from visiona.adapters.master_keys import LocalMasterKey
-from visiona.adapters.objects import open_store
 from visiona.billing.model import Catalogue, read_catalogue
 from visiona.billing.service import publish_plans
-from visiona.bootstrap import identity_key
+from visiona.bootstrap import identity_key, open_vault
 from visiona.core.clock import SystemClock
 from visiona.db.actor import Anonymous, UserActor
 from visiona.db.embedded import embedded_server
@@ -34,7 +33,6 @@ from visiona.settings import Settings
 from visiona.vault.service import Vault
 
 SECRET_KEY = "a-secret-key-for-tests-that-is-long-enough"
-MASTER_KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 # What processes with that key prove to the database; tests that build one use the same.
 IDENTITY = identity_key(Settings(secret_key=SECRET_KEY))
 ROLE_SECRETS = RoleSecrets(app="app-password", worker="worker-password", identity=IDENTITY)
@@ -130,15 +128,12 @@ async def owner(owner_url: str) -> AsyncGenerator[Connection]:
 
 
 @pytest.fixture(scope="session")
-async def vault() -> AsyncGenerator[Vault]:
-    """The keys of everybody whom `make_user` makes, in a folder of their own."""
-    with tempfile.TemporaryDirectory(prefix="visiona-keys-") as folder:
-        keys = open_store((Path(folder) / "keys").as_uri())
-        mirror = open_store((Path(folder) / "mirror").as_uri())
-        vault = Vault(keys, mirror, [LocalMasterKey(MASTER_KEY)], SystemClock())
-        await vault.prepare()
-        yield vault
-        await vault.aclose()
+async def vault(owner_url: str) -> AsyncGenerator[Vault]:
+    """The keys of everybody in the shared database; `key_settings` gives an app the same."""
+    vault = open_vault(Settings(**key_settings(owner_url)), SystemClock())
+    await vault.open()
+    yield vault
+    await vault.aclose()
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ from visiona.adapters.clerk import read_event as read_clerk_event
 from visiona.adapters.clerk import verify_webhook as verify_clerk_webhook
 from visiona.adapters.enhancer import FallbackEnhancer
 from visiona.adapters.imaging import ChildImageProcessor
+from visiona.adapters.master_keys import open_master_key
 from visiona.adapters.objects import open_store
 from visiona.adapters.openai import OpenAIPromptWriter
 from visiona.adapters.replicate import (
@@ -56,6 +57,9 @@ from visiona.addresses.model import AddressSettings
 from visiona.addresses.service import AddressService
 from visiona.administration import jobs as administration_jobs
 from visiona.administration.service import AdministrationService
+from visiona.audit import jobs as audit_jobs
+from visiona.audit.model import AnchorKey
+from visiona.audit.service import AuditService
 from visiona.billing import jobs as billing_jobs
 from visiona.billing.model import Catalogue, PlanFileError, read_catalogue
 from visiona.billing.service import BillingService, missing_plans, publish_plans
@@ -63,6 +67,7 @@ from visiona.clones import jobs as clone_jobs
 from visiona.clones.service import CloneService
 from visiona.core.clock import Clock, SystemClock
 from visiona.core.errors import Invalid, Unauthenticated, Unavailable
+from visiona.core.scratch import clear_abandoned
 from visiona.db.actor import Anonymous, SystemActor
 from visiona.db.events import EventHub
 from visiona.db.identity import IdentityKey
@@ -103,7 +108,14 @@ from visiona.payments.service import missing_plans as missing_bought_plans
 from visiona.photos.service import PhotoService
 from visiona.ports.errors import ProviderError, ProviderUnavailable
 from visiona.ports.mailer import Mailer, Message
-from visiona.settings import LOOPBACK_HOSTS, REPLICATE_WEBHOOK_PATH, Settings, SettingsError
+from visiona.settings import (
+    LOOPBACK_HOSTS,
+    REPLICATE_WEBHOOK_PATH,
+    Settings,
+    SettingsError,
+)
+from visiona.vault.model import KeyMissing
+from visiona.vault.service import Vault
 
 logger = logging.getLogger(__name__)
 
@@ -132,8 +144,10 @@ class App:
     generations: GenerationService
     gallery: GalleryService
     administration: AdministrationService
+    audit: AuditService
     keys: KeyService
     inbox: InboxService
+    vault: Vault
     read_replicate_webhook: WebhookReader
     read_stripe_webhook: WebhookReader
     read_clerk_webhook: WebhookReader
@@ -141,7 +155,10 @@ class App:
     closers: Sequence[Callable[[], Awaitable[None]]]
 
     async def open(self) -> None:
+        """Raises `KeyMissing` where the key store is not the one that `visiona migrate` prepared."""
+        await asyncio.to_thread(clear_abandoned)
         await self.database.open()
+        await self.vault.open()
 
     async def warm_up(self) -> None:
         """Load what is slow to load, so that no job pays for it. For processes that live long."""
@@ -167,6 +184,11 @@ class App:
             checks["storage"] = "ok"
         except Exception:  # noqa: BLE001 - whatever it is, the store is not usable
             checks["storage"] = "objects cannot be written and read; check VISIONA_STORAGE_URL and its keys"
+        try:
+            await self.vault.check()
+            checks["keys"] = "ok"
+        except (Unavailable, KeyMissing):
+            checks["keys"] = "people's keys cannot be had: `visiona vault check` says why"
         return checks
 
     def jobs(self) -> list[Job]:
@@ -184,6 +206,7 @@ class App:
             *clone_jobs.jobs(self.clones),
             *generation_jobs.jobs(self.generations),
             *administration_jobs.jobs(self.administration),
+            *audit_jobs.jobs(self.audit),
         ]
 
 
@@ -198,15 +221,16 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
         url, identity_key(settings), max_size=settings.database_pool_size, pooler=settings.database_pooler
     )
     events = EventHub(url)
-    passwords = PasswordService(database)
-    factors = FactorService(database, clock, _factor_settings(settings, secret))
+    vault = open_vault(settings, clock)
+    passwords = PasswordService(database, vault)
+    factors = FactorService(database, vault, clock, _factor_settings(settings, secret))
     clerk = _clerk(settings)
     accounts = AccountService(
-        database, clock, _account_settings(settings, secret), Identities(passwords, factors, clerk)
+        database, vault, clock, _account_settings(settings, secret), Identities(passwords, factors, clerk)
     )
     imaging = ChildImageProcessor()
     objects = ObjectService(
-        database, open_store(settings.objects_url), LinkSigner(_derived(secret, "links")), clock
+        database, open_store(settings.objects_url), vault, LinkSigner(_derived(secret, "links")), clock
     )
     catalogue = load_catalogue(settings)
     billing = BillingService(database, clock, catalogue)
@@ -215,9 +239,10 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
     replicate = ReplicateClient(_replicate_config(settings))
     writers = _writers(settings)
     webhook_url = settings.webhook_base and settings.webhook_base + REPLICATE_WEBHOOK_PATH
-    clones = CloneService(database, clock, ReplicateTrainer(replicate), objects, billing, webhook_url)
+    clones = CloneService(database, vault, clock, ReplicateTrainer(replicate), objects, billing, webhook_url)
     generations = GenerationService(
         database,
+        vault,
         clock,
         Providers(ReplicateGenerator(replicate), FallbackEnhancer(writers), imaging),
         objects,
@@ -233,6 +258,7 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
         accounts=accounts,
         addresses=AddressService(
             database,
+            vault,
             clock,
             passwords,
             AddressSettings(_derived(secret, "throttle"), _derived(secret, "mail-links")),
@@ -241,6 +267,7 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
         factors=factors,
         mail=MailService(
             database,
+            vault,
             clock,
             _mailer(settings),
             MailSettings(origin=settings.origin, link_secret=_derived(secret, "mail-links")),
@@ -251,10 +278,14 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
         photos=PhotoService(database, objects, imaging),
         clones=clones,
         generations=generations,
-        gallery=GalleryService(database, objects),
-        administration=AdministrationService(database, clock, billing),
-        keys=KeyService(database, clock),
+        gallery=GalleryService(database, vault, objects),
+        administration=AdministrationService(database, vault, clock, billing),
+        audit=AuditService(
+            database, open_store(settings.anchor_store_url), AnchorKey(_derived(secret, "audit-anchors"))
+        ),
+        keys=KeyService(database, vault, clock),
         inbox=InboxService(database, _handlers(accounts, clones, generations, payments)),
+        vault=vault,
         read_replicate_webhook=_replicate_reader(replicate, clock),
         read_stripe_webhook=_stripe_reader(settings, clock),
         read_clerk_webhook=_clerk_reader(settings, clock),
@@ -270,9 +301,21 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
             stripe.aclose,
             *([] if clerk is None else [clerk.aclose]),
             *(writer.aclose for writer in writers),
+            vault.aclose,
             database.close,
         ],
     )
+
+
+def open_vault(settings: Settings, clock: Clock) -> Vault:
+    """The keys of people. Neither the stores nor the master keys are connected to before their first use."""
+    texts = settings.masters()
+    try:
+        masters = [open_master_key(text) for text in texts]
+    except ValueError as error:
+        raise SettingsError(f"VISIONA_MASTER_KEYS cannot be used: {error}.") from None
+    mirror = None if settings.keys_mirror_url is None else open_store(settings.keys_mirror_url)
+    return Vault(open_store(settings.key_store_url), mirror, masters, clock)
 
 
 async def prepare_database(settings: Settings) -> list[str]:
@@ -290,6 +333,7 @@ async def prepare_database(settings: Settings) -> list[str]:
     )
     try:
         applied = migrate(settings.database_url, secrets)
+        await _prepare_keys(settings)
         async with await psycopg.AsyncConnection.connect(settings.database_url) as connection:
             await connection.execute(f"set local role {OWNER_ROLE}")
             await publish_plans(connection, catalogue)
@@ -297,6 +341,16 @@ async def prepare_database(settings: Settings) -> list[str]:
     except (MigrationError, psycopg.OperationalError) as error:
         raise SettingsError(f"The database could not be brought up to date: {error}") from error
     return applied
+
+
+async def _prepare_keys(settings: Settings) -> None:
+    vault = open_vault(settings, SystemClock())
+    try:
+        await vault.prepare()
+    except Unavailable as error:
+        raise SettingsError(f"The keys of people cannot be had: {error.detail}") from error
+    finally:
+        await vault.aclose()
 
 
 async def _check_plans(

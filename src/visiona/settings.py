@@ -46,6 +46,12 @@ class Settings:
     backup_url: str | None = None
     backup_days: int = LONGEST_BACKUP_DAYS
 
+    master_keys: tuple[str, ...] = field(default=(), repr=False)
+    keys_url: str | None = None
+    keys_mirror_url: str | None = None
+
+    anchors_url: str | None = None
+
     identity: str = "builtin"
     clerk_publishable_key: str = ""
     clerk_secret_key: str | None = field(default=None, repr=False)
@@ -143,6 +149,14 @@ class Settings:
         return self.storage_url or (self.data_dir.resolve() / "objects").as_uri()
 
     @property
+    def key_store_url(self) -> str:
+        return self.keys_url or (self.data_dir.resolve() / "keys").as_uri()
+
+    @property
+    def anchor_store_url(self) -> str:
+        return self.anchors_url or (self.data_dir.resolve() / "anchors").as_uri()
+
+    @property
     def webhook_base(self) -> str | None:
         """Where providers can send webhooks; None where they cannot reach us, and polling does it."""
         return self.origin if self.images_simulated or self.origin.startswith("https://") else None
@@ -154,6 +168,16 @@ class Settings:
                 "VISIONA_SECRET_KEY must have at least 32 characters. Make one with: openssl rand -base64 48"
             )
         return self.secret_key.encode()
+
+    def masters(self) -> tuple[str, ...]:
+        """The master keys, or where they are; at least one."""
+        if not self.master_keys:
+            raise SettingsError(
+                "VISIONA_MASTER_KEYS is missing: without it nothing personal can be stored. `visiona up` "
+                "makes one; everything else needs 32 random bytes (openssl rand -base64 32) or the address "
+                "of a key in AWS KMS, GCP KMS or Vault. What is lost with it is lost for good."
+            )
+        return self.master_keys
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -244,6 +268,7 @@ def _check(settings: Settings) -> None:
 
 def _check_production(settings: Settings) -> None:
     settings.secret()
+    settings.masters()
     if settings.images_simulated:
         raise SettingsError("The sandbox cannot run in production: set VISIONA_REPLICATE_BASE_URL back.")
     if settings.prompts_simulated:

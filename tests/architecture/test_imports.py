@@ -27,7 +27,8 @@ from visiona.entrypoints.asgi import create_asgi
 from visiona.settings import Settings
 create_asgi(build(Settings(
     secret_key="k" * 32, database_url="postgresql://owner@db/visiona", replicate_api_token="r8_test",
-    openai_api_key="sk-test", anthropic_api_key="sk-test", stripe_api_key="sk_test_imports"), "app"))
+    master_keys=("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",), openai_api_key="sk-test",
+    anthropic_api_key="sk-test", stripe_api_key="sk_test_imports"), "app"))
 """
 
 

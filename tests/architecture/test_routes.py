@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from litestar import Litestar, get
 from tests.conftest import SECRET_KEY
+from tests.factories.keys import key_settings
 from tests.factories.people import MakeUser, Person, insert_rows
 
 from visiona.bootstrap import App, build
@@ -137,6 +138,7 @@ def settings(owner_url: str, app_url: str, tmp_path_factory: pytest.TempPathFact
         data_dir=Path(tmp_path_factory.mktemp("routes")),
         database_url=owner_url,
         app_database_url=app_url,
+        **key_settings(owner_url),
         replicate_api_token="r8_test",
         replicate_base_url="http://127.0.0.1:9/v1",
         replicate_webhook_secret="whsec_dGVzdCBzZWNyZXQgb2YgdGhlIHJvdXRlcw==",

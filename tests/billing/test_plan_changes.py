@@ -20,6 +20,7 @@ from tests.billing.conftest import (
     set_windows,
 )
 from tests.conftest import ROLE_SECRETS, SECRET_KEY
+from tests.factories.keys import key_settings
 from tests.factories.people import OpenDatabase
 
 from visiona.billing.model import Catalogue, Use, calendar_period
@@ -199,6 +200,7 @@ def _settings(shop: Shop, folder: Path, without: str) -> Settings:
     (folder / "plans.toml").write_text("\n".join(lines), encoding="utf-8")
     return Settings(
         secret_key=SECRET_KEY,
+        **key_settings(shop.url),
         database_url=shop.url,
         app_database_url=url_for_role(shop.url, APP_ROLE, ROLE_SECRETS.app),
         worker_database_url=url_for_role(shop.url, WORKER_ROLE, ROLE_SECRETS.worker),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.factories.keys import MASTER_KEY
 
 from visiona.entrypoints.cli import supervisor
 
@@ -172,6 +173,7 @@ def test_no_sandbox_in_production(tmp_path: Path, port: str) -> None:
         "VISIONA_ENVIRONMENT": "production",
         "VISIONA_DATA_DIR": str(tmp_path),
         "VISIONA_SECRET_KEY": "a-secret-key-for-tests-that-is-long-enough",
+        "VISIONA_MASTER_KEYS": MASTER_KEY,
         "VISIONA_PUBLIC_URL": "https://visiona.example",
         "VISIONA_SMTP_URL": "smtp://visiona:key@127.0.0.1:2525",
         "VISIONA_MAIL_FROM": "hello@visiona.example",

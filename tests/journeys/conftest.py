@@ -18,6 +18,7 @@ import httpx
 import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from tests.factories.keys import MASTER_KEY
 from tests.factories.ledger import STRAY, UNEVEN, UNSETTLED
 from tests.factories.photos import phone_photos
 
@@ -187,6 +188,7 @@ def running_stack(owner_url: str, data_dir: Path, **settings: str) -> Generator[
         "VISIONA_PORT": str(port),
         "VISIONA_DATA_DIR": str(data_dir),
         "VISIONA_SECRET_KEY": SECRET_KEY,
+        "VISIONA_MASTER_KEYS": MASTER_KEY,
         "VISIONA_DATABASE_URL": owner_url,
         "VISIONA_REPLICATE_API_TOKEN": "r8_sandbox",
         "VISIONA_REPLICATE_BASE_URL": f"http://127.0.0.1:{replicate_port}/v1",

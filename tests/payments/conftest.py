@@ -17,6 +17,7 @@ import httpx
 import pytest
 import stripe
 from tests.conftest import ROLE_SECRETS, SECRET_KEY, copied_database
+from tests.factories.keys import key_settings
 from tests.sandbox.stripe.conftest import KEY, WEBHOOK_SECRET, Server, run_stripe
 
 from visiona.bootstrap import App, build
@@ -194,6 +195,7 @@ def shop_settings(owner_url: str, stripe_url: str, folder: Path, **more: Any) ->
             "database_url": owner_url,
             "app_database_url": url_for_role(owner_url, APP_ROLE, ROLE_SECRETS.app),
             "worker_database_url": url_for_role(owner_url, WORKER_ROLE, ROLE_SECRETS.worker),
+            **key_settings(owner_url),
             "database_pool_size": 8,
             "replicate_api_token": "unused",
             "replicate_webhook_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",

@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 import stripe
+from tests.factories.keys import MASTER_KEY
 from tests.payments.buyers import Buyer, rows
 from tests.payments.conftest import Shop, lent, shop_settings
 from tests.payments.test_entitlement import (
@@ -563,6 +564,7 @@ PRODUCTION = {
     "VISIONA_ENVIRONMENT": "production",
     "VISIONA_PUBLIC_URL": "https://visiona.example",
     "VISIONA_SECRET_KEY": "a-secret-key-for-tests-that-is-long-enough",
+    "VISIONA_MASTER_KEYS": MASTER_KEY,
     "VISIONA_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing",
     "VISIONA_REPLICATE_API_TOKEN": "unused",
     "VISIONA_STRIPE_API_KEY": "rk_live_unused",

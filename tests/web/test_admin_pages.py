@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.conftest import SECRET_KEY
+from tests.factories.keys import key_settings
 from tests.factories.people import MakeUser, Person, insert_rows
 from tests.web.conftest import Markup
 
@@ -53,6 +54,7 @@ async def app(owner_url: str, app_url: str, tmp_path_factory: pytest.TempPathFac
         data_dir=Path(tmp_path_factory.mktemp("admin")),
         database_url=owner_url,
         app_database_url=app_url,
+        **key_settings(owner_url),
         replicate_api_token="r8_test",
         replicate_base_url="http://127.0.0.1:9/v1",
         replicate_webhook_secret="whsec_dGVzdCBzZWNyZXQgb2YgdGhlIHBhZ2Vz",

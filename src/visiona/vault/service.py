@@ -20,7 +20,7 @@ import msgspec
 from visiona.core.clock import Clock
 from visiona.core.errors import Unavailable
 from visiona.core.guard import forbid_open_transaction
-from visiona.ports.errors import ProviderRejected, ProviderUnavailable
+from visiona.ports.errors import ProviderError
 from visiona.ports.master_key import MasterKey
 from visiona.ports.storage import ObjectMissing, ObjectStore
 from visiona.vault.model import Cipher, KeyDestroyed, KeyMissing, new_key
@@ -53,7 +53,8 @@ class _Tombstone(msgspec.Struct, frozen=True):
 class Vault:
     """The keys of all people, and the one that addresses are looked up by.
 
-    Raises `Unavailable` (`keys_unavailable`) when the key store or the master key does not answer.
+    Raises `Unavailable` (`keys_unavailable`) when the key store or the master key does not answer, refuses,
+    or is another than the key was wrapped by. The log says which.
     """
 
     def __init__(
@@ -108,12 +109,7 @@ class Vault:
         if known is not None and now - known[0] < CACHE_S:
             return known[1]
         self._ciphers.pop(user_id, None)
-        try:
-            cipher = Cipher(user_id, await self._load(_name(user_id)))
-        except KeyMissing:
-            if await self.is_destroyed(user_id):
-                raise KeyDestroyed(f"the key of user {user_id} was destroyed") from None
-            raise
+        cipher = Cipher(user_id, await self._load(_name(user_id)))
         if len(self._ciphers) >= _CACHED:
             self._ciphers.pop(next(iter(self._ciphers)))
         self._ciphers[user_id] = (now, cipher)
@@ -144,7 +140,7 @@ class Vault:
         self._ciphers.pop(user_id, None)
         tombstone = msgspec.json.encode(_Tombstone(self._clock.now()))
         for store in self._stores:  # first everywhere known to be destroyed, so that nobody copies it back
-            await _reach(lambda s=store: s.put_bytes(_tombstone(user_id), tombstone, _JSON, create=True))
+            await _put(store, _tombstone(user_id), tombstone, create=True)
         for store in self._stores:
             await _reach(lambda s=store: s.delete([_name(user_id) + ".json"]))
 
@@ -169,28 +165,37 @@ class Vault:
         return hmac.new(self._index_key, f"{purpose}\0{value}".encode(), hashlib.sha256).digest()
 
     async def _load(self, name: str) -> bytes:
+        """From the store, or where it has none from the mirror. A tombstone counts more than a key."""
         for store in self._stores:
-            data = await _read(store, f"{name}.json")
+            data, tombstone = await asyncio.gather(
+                _read(store, f"{name}.json"), _read(store, f"{name}.destroyed")
+            )
+            if tombstone is not None:
+                raise KeyDestroyed(f"the key {name} was destroyed")
             if data is not None:
-                file = msgspec.json.decode(data, type=_KeyFile)
-                return await self._unwrap(name, file)
+                return await self._unwrap(name, data)
         raise KeyMissing(f"there is no key {name} in the key store")
 
-    async def _unwrap(self, name: str, file: _KeyFile) -> bytes:
+    async def _unwrap(self, name: str, data: bytes) -> bytes:
+        file = msgspec.json.decode(data, type=_KeyFile)
         master = self._masters.get(file.master)
         if master is None:
-            raise KeyMissing(
-                f"the key {name} is wrapped by the master key {file.master}, which is not configured"
-            )
+            logger.error("the key %s is wrapped by %s, which is not configured", name, file.master)
+            raise _unavailable()
         return await _reach(lambda: master.unwrap(file.key, _context(name)))
 
-    async def _write_new(self, name: str) -> None:
-        """In each store, unless it is there: what one store has, the next one gets, so all have the same."""
-        wrapped = await _reach(lambda: self._master.wrap(new_key(), _context(name)))
+    async def _wrapped(self, name: str, key: bytes) -> bytes:
+        """The file of a key, wrapped by the first master key."""
+        wrapped = await _reach(lambda: self._master.wrap(key, _context(name)))
         file = _KeyFile(version=1, master=self._master.name, key=wrapped, made_at=self._clock.now())
-        data = msgspec.json.encode(file)
-        for store in reversed(self._stores):  # the mirror decides: what is in the store alone could be lost
-            if not await _reach(lambda s=store, d=data: s.put_bytes(f"{name}.json", d, _JSON, create=True)):
+        return msgspec.json.encode(file)
+
+    async def _write_new(self, name: str) -> None:
+        """In each store, unless it is there: what one store has the others get, so that all have the same."""
+        found = [await _read(store, f"{name}.json") for store in self._stores]
+        data = next((data for data in found if data), None) or await self._wrapped(name, new_key())
+        for store in reversed(self._stores):  # of two who do so at once, the last store decides
+            if not await _put(store, f"{name}.json", data, create=True):
                 data = await _read(store, f"{name}.json") or data
 
 
@@ -220,14 +225,22 @@ async def _read(store: ObjectStore, key: str) -> bytes | None:
     return await _reach(read)
 
 
+async def _put(store: ObjectStore, key: str, data: bytes, *, create: bool) -> bool:
+    return await _reach(lambda: store.put_bytes(key, data, _JSON, create=create))
+
+
 async def _reach(call: Callable[[], Awaitable[T]]) -> T:
-    """Failures of stores and master keys are one kind to whoever needs a key."""
+    """However a store or a master key fails, it is the same to whoever needs a key."""
     try:
         return await call()
-    except ProviderRejected:
-        raise
-    except (ProviderUnavailable, OSError) as error:
-        logger.warning("a key cannot be had: %s", error)
-        raise Unavailable(
-            "keys_unavailable", "Visiona cannot reach its keys at the moment. Try again shortly."
-        ) from error
+    except ProviderError as error:
+        logger.error("a key cannot be had: %s", error)  # noqa: TRY400 - its reason says all, and is safe to log
+        raise _unavailable() from error
+    except Exception as error:
+        # Stores fail in ways of their own, and may repeat addresses and credentials.
+        logger.error("the key store fails: %s", type(error).__name__)  # noqa: TRY400 - as above
+        raise _unavailable() from error
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable("keys_unavailable", "Visiona cannot reach its keys at the moment. Try again shortly.")

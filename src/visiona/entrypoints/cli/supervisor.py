@@ -30,6 +30,8 @@ from visiona.settings import LOOPBACK_HOSTS, Settings, SettingsError, read_setti
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 25.0
 RESTART_DELAY_S = 1.0
+MASTER_KEY = "master.key"
+"""In the data folder; like the secret key it is read by its owner only."""
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -40,6 +42,7 @@ def provided(settings: Settings) -> Generator[Settings]:
 
     Raises `SettingsError` where the data folder cannot be used.
     """
+    from visiona.adapters.master_keys import new_master_key  # noqa: PLC0415 - after the first sign of life
     from visiona.db.embedded import EmbeddedServerError, embedded_server  # noqa: PLC0415 - as below
     from visiona.entrypoints.cli.running import secret_from_file  # noqa: PLC0415 - production does without
 
@@ -49,7 +52,8 @@ def provided(settings: Settings) -> Generator[Settings]:
     with _usable_folder():
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         secret = settings.secret_key or secret_from_file(settings.data_dir / "secret.key")
-    settings = replace(settings, secret_key=secret)
+        masters = settings.master_keys or (secret_from_file(settings.data_dir / MASTER_KEY, new_master_key),)
+    settings = replace(settings, secret_key=secret, master_keys=masters)
     if settings.database_url or settings.app_database_url:
         yield settings
         return
@@ -208,6 +212,7 @@ def _environment(settings: Settings) -> tuple[dict[str, str], list[str]]:
     """What the children are told, and the arguments of the sandbox if one is needed."""
     values = {
         "VISIONA_SECRET_KEY": settings.secret_key,
+        "VISIONA_MASTER_KEYS": ",".join(settings.master_keys),
         "VISIONA_DATABASE_URL": settings.database_url or "",
         "VISIONA_DATA_DIR": str(settings.data_dir.resolve()),
     }
