@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,9 +24,14 @@ from jwt.types import Options
 
 from visiona.core.client import AttemptLimit, ClientInfo
 from visiona.core.errors import NotFound, Unauthenticated
+from visiona.db.sealed import USER_EMAIL
+from visiona.passwords.model import stand_in
+from visiona.vault.model import Cipher
 
 Role = Literal["member", "admin"]
 
+ERASED: Final = "erased person"
+"""What stands for the address of somebody whose key is destroyed."""
 SESSION_TTL_S = 30 * 24 * 3600
 TOKEN_TTL_S = 600
 TICKET_TTL_S = 600
@@ -70,6 +75,29 @@ class User:
     created_at: datetime
     email_verified: bool
     role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class SealedUser:
+    """A person whose key is asked for once it is known who they are."""
+
+    id: int
+    email: bytes | None = field(repr=False)
+    created_at: datetime
+    email_verified: bool
+    role: Role
+
+    def opened(self, cipher: Cipher | None) -> User:
+        """`cipher` is None where it is destroyed. Raises `Unreadable`."""
+        email = shown_address(self.id, self.email, cipher)
+        return User(self.id, email, self.created_at, self.email_verified, self.role)
+
+
+def shown_address(user_id: int, sealed: bytes | None, cipher: Cipher | None) -> str:
+    """Of this person, or what is shown in its place. Raises `Unreadable`."""
+    if cipher is None:
+        return ERASED
+    return cipher.open_optional(USER_EMAIL.place, sealed) or stand_in(user_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,6 +56,7 @@ from visiona.core.ids import secret_token
 from visiona.db.actor import Anonymous, SystemActor, UserActor
 from visiona.db.jobs import RetryLater, enqueue
 from visiona.db.pool import Connection, Database
+from visiona.db.sealed import SESSION_CLIENT
 from visiona.db.throttle import count_attempt, forgive_attempt
 from visiona.factors.service import FactorService
 from visiona.passwords.model import (
@@ -64,7 +65,7 @@ from visiona.passwords.model import (
     presented_credentials,
     presented_password,
 )
-from visiona.passwords.service import PasswordService
+from visiona.passwords.service import PasswordService, address_index, make_key
 from visiona.ports.errors import ProviderError, ProviderNotFound
 from visiona.ports.identity import (
     AccountBarred,
@@ -79,6 +80,8 @@ from visiona.ports.identity import (
     TokenReport,
     WrongCredentials,
 )
+from visiona.vault.model import Cipher, KeyDestroyed
+from visiona.vault.service import Vault
 
 END_REMOTE_TASK = "accounts.end_remote"
 SEEN_EVERY_S = 300
@@ -111,9 +114,15 @@ class AccountService:
     """The accounts of one Visiona."""
 
     def __init__(
-        self, database: Database, clock: Clock, settings: AccountSettings, identities: Identities
+        self,
+        database: Database,
+        vault: Vault,
+        clock: Clock,
+        settings: AccountSettings,
+        identities: Identities,
     ) -> None:
         self._database = database
+        self._vault = vault
         self._clock = clock
         self._settings = settings
         self._identities = identities
@@ -152,8 +161,9 @@ class AccountService:
         there = await self._session_there(actor)
         signed_in = await self._start_session(actor, client, limits, there, mark=profile.mark)
         if self.hosted is None:
+            cipher = await self._cipher(actor.user_id)
             async with self._database.transaction(actor) as connection:
-                await addresses.ask_to_verify(connection, actor.user_id, credentials.email, self._clock.now())
+                await addresses.ask_to_verify(connection, cipher, credentials.email, self._clock.now())
         return signed_in
 
     async def log_in(self, email: str, password: str, client: ClientInfo) -> SignedIn | SecondFactorNeeded:
@@ -240,7 +250,7 @@ class AccountService:
                     connection,
                     session_id,
                     secret_hash(secret_token()),
-                    "",
+                    None,
                     end,
                     session.provider_session_id,
                 )
@@ -249,8 +259,9 @@ class AccountService:
                 await self._after_end(connection, session.user_id, ended)
 
     async def sessions(self, session: Session) -> list[SessionInfo]:
+        cipher = await self._cipher(session.user_id)
         async with self._database.transaction(_actor(session)) as connection:
-            return await store.sessions(connection, session.user_id, session.session_id)
+            return await store.sessions(connection, cipher, session.session_id)
 
     async def end_session(self, session: Session, session_id: uuid.UUID) -> None:
         """One of the same person's. Raises `NotFound` (`session_not_found`)."""
@@ -342,8 +353,9 @@ class AccountService:
         return stored is not None and stored.status == "active"
 
     async def me(self, actor: UserActor) -> User:
+        cipher = await self._cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
-            return await _user(connection, actor.user_id)
+            return await _user(connection, cipher)
 
     def jwks(self) -> dict[str, Any]:
         """The public keys that verify tokens, as a JSON Web Key Set."""
@@ -353,16 +365,21 @@ class AccountService:
 
     async def everybody(self) -> list[User]:
         async with self._database.transaction(SystemActor("operator")) as connection:
-            return await store.users(connection)
+            people = await store.users(connection)
+        ciphers = await self._vault.ciphers(one.id for one in people)
+        return [one.opened(ciphers.get(one.id)) for one in people]
 
     async def find_by_email(self, email: str) -> User:
         """Raises `NotFound` (`user_not_found`)."""
         address = normalized_email(email)
+        if address is None:
+            raise _user_not_found()
+        index = address_index(self._vault, address)
         async with self._database.transaction(SystemActor("operator")) as connection:
-            user = address and await store.find_user_by_email(connection, address)
-        if not user:
-            raise NotFound("user_not_found", "There is no account with this address.")
-        return user
+            user = await store.find_user_by_email(connection, index)
+        if user is None:
+            raise _user_not_found()
+        return user.opened(await self._vault.cipher(user.id))
 
     async def purge(self) -> None:
         """Remove dead sessions and old attempts."""
@@ -387,8 +404,7 @@ class AccountService:
                 if user_id is not None:
                     await audit.record(connection, user_id, Action.ACCOUNT_DELETED, {"by": "identity"})
         else:
-            async with self._database.transaction(Anonymous(looks_up=subject)) as connection:
-                await store.adopt(connection, _kept(profile))
+            await self._write_down(_kept(profile))
 
     async def observe_session(self, provider_session_id: str) -> None:
         """A session there may have ended: ours ends with it."""
@@ -462,9 +478,9 @@ class AccountService:
         Raises `Unauthenticated`, `Forbidden` or `Conflict` (`email_taken`, `email_needed`).
         """
         subject = profile.subject
+        if self.hosted is not None:
+            await self._write_down(_kept(profile))
         async with self._database.transaction(Anonymous(looks_up=subject)) as connection:
-            if self.hosted is not None:
-                await store.adopt(connection, _kept(profile))
             standing = await store.find_standing(connection, subject, None)
         if profile.email is None:
             raise Conflict("email_needed", "Add an e-mail address to your account, and log in again.")
@@ -472,6 +488,28 @@ class AccountService:
             raise _kept_otherwise()
         _require_active(standing)
         return UserActor(standing.user_id, subject)
+
+    async def _write_down(self, profile: Profile) -> None:
+        """What the identity service says of somebody, who may be new here."""
+        known = await self._standing(profile.subject)
+        if known is not None:
+            await self._adopt(profile, known.user_id)
+        elif profile.email is not None:
+            made = await make_key(self._database, self._vault)
+            user_id = await self._adopt(profile, made.user_id)
+            if user_id != made.user_id:
+                await self._vault.destroy(made.user_id)
+                if user_id is not None:  # the same news came twice at once
+                    await self._adopt(profile, user_id)
+
+    async def _adopt(self, profile: Profile, user_id: int) -> int | None:
+        try:
+            cipher = await self._vault.cipher(user_id)
+        except KeyDestroyed:  # whatever is told of them comes too late
+            return None
+        index = None if profile.email is None else address_index(self._vault, profile.email)
+        async with self._database.transaction(Anonymous(looks_up=profile.subject)) as connection:
+            return await store.adopt(connection, profile, cipher, index)
 
     async def _admit_subject(self, hosted: HostedIdentity, subject: str) -> UserActor:
         try:
@@ -520,7 +558,7 @@ class AccountService:
         except ProviderError as error:
             raise _unavailable(error) from error
 
-    async def _standing(self, subject: str, provider_session_id: str) -> Standing | None:
+    async def _standing(self, subject: str, provider_session_id: str | None = None) -> Standing | None:
         async with self._database.transaction(Anonymous(looks_up=subject)) as connection:
             return await store.find_standing(connection, subject, provider_session_id)
 
@@ -574,10 +612,12 @@ class AccountService:
         """
         session_id, secret = uuid.uuid4(), secret_token()
         expires_at = self._clock.now() + timedelta(seconds=self._settings.session_ttl_s)
+        cipher = await self._cipher(actor.user_id)
+        label = cipher.seal_optional(SESSION_CLIENT.place, client.label or None)
         async with self._database.transaction(actor) as connection:
             await forgive_attempt(connection, limits)
             confirmed_at = await store.open_session(
-                connection, session_id, secret_hash(secret), client.label, expires_at, provider_session_id
+                connection, session_id, secret_hash(secret), label, expires_at, provider_session_id
             )
             # After the session is there, as from then on whoever changes the password ends it.
             if mark and await self._identities.passwords.current_mark(connection) != mark:
@@ -586,7 +626,7 @@ class AccountService:
                 confirmed_at = proved_at
                 await store.set_confirmed(connection, session_id, confirmed_at)
             await audit.record(connection, actor.user_id, Action.SIGNED_IN, {"session_id": str(session_id)})
-            user = await _user(connection, actor.user_id)
+            user = await _user(connection, cipher)
         session = Session(
             user_id=user.id,
             subject=actor.subject,
@@ -597,6 +637,13 @@ class AccountService:
             email_verified=user.email_verified,
         )
         return SignedIn(user, session, self._access_token(session), secret, expires_at)
+
+    async def _cipher(self, user_id: int) -> Cipher:
+        """Raises `Unauthenticated` (`session_expired`) where they were erased."""
+        try:
+            return await self._vault.cipher(user_id)
+        except KeyDestroyed as error:
+            raise _session_expired() from error
 
     async def _after_end(
         self, connection: Connection, user_id: int, ended: EndedSession, *, kept: Session | None = None
@@ -629,8 +676,8 @@ async def find_by_subject(connection: Connection, subject: str) -> int | None:
     return await store.find_id_by_subject(connection, subject)
 
 
-async def _user(connection: Connection, user_id: int) -> User:
-    user = await store.find_user(connection, user_id)
+async def _user(connection: Connection, cipher: Cipher) -> User:
+    user = await store.find_user(connection, cipher)
     if user is None:
         raise _session_expired()
     return user
@@ -684,6 +731,10 @@ def _kept_otherwise() -> Conflict:
         "The account with this address has a password of its own here, and the sign-in service does not "
         "open it. Use another address there, or write to support.",
     )
+
+
+def _user_not_found() -> NotFound:
+    return NotFound("user_not_found", "There is no account with this address.")
 
 
 def _email_taken() -> Conflict:

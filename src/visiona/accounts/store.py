@@ -5,9 +5,19 @@ from datetime import datetime
 
 from psycopg.rows import class_row
 
-from visiona.accounts.model import EndedSession, Session, SessionInfo, Standing, StoredSession, User
+from visiona.accounts.model import (
+    EndedSession,
+    SealedUser,
+    Session,
+    SessionInfo,
+    Standing,
+    StoredSession,
+    User,
+)
 from visiona.db.pool import Connection, fetch_value
+from visiona.db.sealed import SESSION_CLIENT, USER_EMAIL
 from visiona.ports.identity import Profile
+from visiona.vault.model import Cipher
 
 _USER = "select id, email, created_at, email_verified_at is not null as email_verified, role from users "
 
@@ -24,14 +34,25 @@ async def find_standing(
     return None if row is None else Standing(*row)
 
 
-async def adopt(connection: Connection, profile: Profile) -> int | None:
-    """In a transaction that looks up this subject: write down what the provider says. The user's id; None
-    for who was deleted there, and for somebody new whose address is missing or somebody else's.
+async def adopt(connection: Connection, profile: Profile, cipher: Cipher, index: bytes | None) -> int | None:
+    """In a transaction that looks up this subject: write down what the provider says, the address sealed with
+    `cipher`, whose person somebody new becomes; `index` is that of the address.
+
+    The user's id, and nothing is written where that is not the cipher's. None for who was deleted there, and
+    for somebody new whose address is missing or somebody else's.
     """
     return await fetch_value(
         connection,
-        "select visiona.adopt(%s, %s, %s, %s, %s)",
-        [profile.subject, profile.email, profile.email_verified, profile.barred, profile.revision],
+        "select visiona.adopt(%s, %s, %s, %s, %s, %s, %s)",
+        [
+            profile.subject,
+            cipher.user_id,
+            cipher.seal_optional(USER_EMAIL.place, profile.email),
+            index,
+            profile.email_verified,
+            profile.barred,
+            profile.revision,
+        ],
     )
 
 
@@ -39,11 +60,11 @@ async def open_session(
     connection: Connection,
     session_id: uuid.UUID,
     secret_hash: bytes,
-    client: str,
+    client: bytes | None,
     expires_at: datetime,
     provider_session_id: str | None,
 ) -> datetime:
-    """For the transaction's person. Answers since when they are confirmed."""
+    """For the transaction's person, `client` sealed. Answers since when they are confirmed."""
     return await fetch_value(
         connection,
         "select visiona.open_session(%s, %s, %s, %s, %s)",
@@ -126,22 +147,32 @@ async def revoke_other_sessions(connection: Connection, kept: Session) -> list[E
     return [EndedSession(*row) for row in await cursor.fetchall()]
 
 
-async def sessions(connection: Connection, user_id: int, current: uuid.UUID | None) -> list[SessionInfo]:
-    """Those that live, the one used last first."""
-    async with connection.cursor(row_factory=class_row(SessionInfo)) as cursor:
-        await cursor.execute(
-            """select id, client, created_at, last_seen_at, expires_at, id is not distinct from %s as current
-               from sessions where user_id = %s and revoked_at is null and expires_at > now()
-               order by last_seen_at desc, id""",
-            [current, user_id],
+async def sessions(connection: Connection, cipher: Cipher, current: uuid.UUID | None) -> list[SessionInfo]:
+    """Those of this person that live, the one used last first."""
+    cursor = await connection.execute(
+        """select id, client, created_at, last_seen_at, expires_at, id is not distinct from %s
+           from sessions where user_id = %s and revoked_at is null and expires_at > now()
+           order by last_seen_at desc, id""",
+        [current, cipher.user_id],
+    )
+    return [
+        SessionInfo(
+            id=session_id,
+            client=cipher.open_optional(SESSION_CLIENT.place, client) or "",
+            created_at=created_at,
+            last_seen_at=last_seen_at,
+            expires_at=expires_at,
+            current=is_current,
         )
-        return await cursor.fetchall()
+        for session_id, client, created_at, last_seen_at, expires_at, is_current in await cursor.fetchall()
+    ]
 
 
-async def find_user(connection: Connection, user_id: int) -> User | None:
-    cursor = await connection.execute(_USER + "where id = %s", [user_id])
+async def find_user(connection: Connection, cipher: Cipher) -> User | None:
+    """The person whose cipher it is."""
+    cursor = await connection.execute(_USER + "where id = %s", [cipher.user_id])
     row = await cursor.fetchone()
-    return None if row is None else User(*row)
+    return None if row is None else SealedUser(*row).opened(cipher)
 
 
 async def purge(connection: Connection) -> None:
@@ -158,17 +189,17 @@ async def purge(connection: Connection) -> None:
     await connection.execute("select visiona.purge_attempts()")
 
 
-async def users(connection: Connection) -> list[User]:
+async def users(connection: Connection) -> list[SealedUser]:
     """Everybody, for the worker's system actor."""
-    async with connection.cursor(row_factory=class_row(User)) as cursor:
+    async with connection.cursor(row_factory=class_row(SealedUser)) as cursor:
         await cursor.execute(_USER + "order by id")
         return await cursor.fetchall()
 
 
-async def find_user_by_email(connection: Connection, email: str) -> User | None:
-    """For the worker's system actor."""
-    async with connection.cursor(row_factory=class_row(User)) as cursor:
-        await cursor.execute(_USER + "where lower(email) = %s", [email])
+async def find_user_by_email(connection: Connection, index: bytes) -> SealedUser | None:
+    """By the index of the address. For the worker's system actor."""
+    async with connection.cursor(row_factory=class_row(SealedUser)) as cursor:
+        await cursor.execute(_USER + "where encode(email_index, 'hex') = %s", [index.hex()])
         return await cursor.fetchone()
 
 
@@ -180,7 +211,9 @@ async def find_id_by_subject(connection: Connection, subject: str) -> int | None
 
 
 async def depart(connection: Connection, subject: str) -> int | None:
-    """Nobody of this subject is let in any more, nor comes back. The id of whose row it was, if any."""
+    """Nobody of this subject is let in any more, nor comes back; their address is nobody's. The id of whose
+    row it was, if any.
+    """
     await connection.execute("select pg_advisory_xact_lock(visiona.identity_lock())")
     await connection.execute(
         """insert into departed_subjects (subject_hash) values (sha256(convert_to(%s, 'UTF8')))
@@ -194,7 +227,7 @@ async def depart(connection: Connection, subject: str) -> int | None:
     )
     return await fetch_value(
         connection,
-        """update users set status = 'deleted', email = id || '@departed.invalid', email_verified_at = null
+        """update users set status = 'deleted', email = null, email_index = null, email_verified_at = null
            where clerk_id = %s and status <> 'deleted' returning id""",
         [subject],
     )

@@ -7,6 +7,9 @@ from datetime import timedelta
 from enum import StrEnum
 
 from visiona.core.client import AttemptLimit, ClientInfo
+from visiona.db.sealed import LINK_ADDRESS, USER_EMAIL
+from visiona.passwords.model import stand_in
+from visiona.vault.model import Cipher
 
 
 class Purpose(StrEnum):
@@ -45,6 +48,24 @@ class Link:
     address: str = field(repr=False)
     current_address: str = field(repr=False)
     status: str
+
+
+@dataclass(frozen=True, slots=True)
+class SealedLink:
+    """As it is stored: nobody is known before it is read, so that it is opened afterwards."""
+
+    user_id: int
+    subject: str
+    purpose: Purpose
+    address: bytes = field(repr=False)
+    current_address: bytes | None = field(repr=False)
+    status: str
+
+    def opened(self, cipher: Cipher) -> Link:
+        """Raises `Unreadable`."""
+        address = cipher.open(LINK_ADDRESS.place, self.address)
+        current = cipher.open_optional(USER_EMAIL.place, self.current_address) or stand_in(self.user_id)
+        return Link(self.user_id, self.subject, self.purpose, address, current, self.status)
 
 
 def mail_limits(secret: bytes, client: ClientInfo, *about: str) -> tuple[AttemptLimit, ...]:

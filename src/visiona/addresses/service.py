@@ -26,11 +26,14 @@ from visiona.core.clock import Clock
 from visiona.core.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, Unauthenticated
 from visiona.db.actor import Anonymous, SystemActor, UserActor
 from visiona.db.pool import Connection, Database
+from visiona.db.sealed import MAIL_ADDRESS
 from visiona.db.throttle import count_attempt
 from visiona.mail import service as mail
 from visiona.mail.model import Kind, LinkTokens
 from visiona.passwords.model import new_password, normalized_email
-from visiona.passwords.service import PasswordService
+from visiona.passwords.service import PasswordService, address_index
+from visiona.vault.model import Cipher, KeyDestroyed
+from visiona.vault.service import Vault
 
 _KINDS = {
     Purpose.VERIFY: Kind.VERIFY_ADDRESS,
@@ -49,12 +52,14 @@ class AddressService:
     def __init__(
         self,
         database: Database,
+        vault: Vault,
         clock: Clock,
         passwords: PasswordService,
         settings: AddressSettings,
         ways_in: Sequence[EndWaysIn],
     ) -> None:
         self._database = database
+        self._vault = vault
         self._clock = clock
         self._passwords = passwords
         self._settings = settings
@@ -67,11 +72,12 @@ class AddressService:
         Raises `Conflict` (`already_verified`) or `TooMany`.
         """
         await self._count(client, f"verify:{actor.user_id}")
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
-            address, verified = await store.current_address(connection, actor.user_id)
+            address, verified = await store.current_address(connection, cipher)
             if verified:
                 raise Conflict("already_verified", "Your address is confirmed already.")
-            await ask_to_verify(connection, actor.user_id, address, self._clock.now())
+            await ask_to_verify(connection, cipher, address, self._clock.now())
 
     async def ask_for_reset(self, email: str, client: ClientInfo) -> None:
         """Send a link to a new password to whoever has an account with this address.
@@ -89,9 +95,10 @@ class AddressService:
         await asyncio.sleep(max(0.0, earliest - loop.time()))
 
     async def _send_reset(self, actor: UserActor, address: str) -> None:
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
             await store.retire(connection, actor.user_id, Purpose.RESET)
-            await _send(connection, actor.user_id, Purpose.RESET, address, self._clock.now())
+            await _send(connection, cipher, Purpose.RESET, address, self._clock.now())
             await audit.record(connection, actor.user_id, Action.PASSWORD_RESET_ASKED)
 
     async def ask_to_change(self, actor: UserActor, email: str, client: ClientInfo) -> None:
@@ -102,32 +109,35 @@ class AddressService:
         """
         address = _address(email)
         await self._count(client, f"change:{actor.user_id}")
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
-            current, verified = await store.current_address(connection, actor.user_id)
+            current, verified = await store.current_address(connection, cipher)
             if address == current and verified:
                 same = FieldError("email", "unchanged", "This is your address already.")
                 raise Invalid("invalid_input", "Check the fields that are marked.", errors=[same])
             await store.retire(connection, actor.user_id, Purpose.CHANGE)
-            await _send(connection, actor.user_id, Purpose.CHANGE, address, self._clock.now())
+            await _send(connection, cipher, Purpose.CHANGE, address, self._clock.now())
 
     async def confirm(self, token: str, client: ClientInfo) -> None:
         """Follow a link that shows an address to be one's own, the present or a new one.
 
         Raises `NotFound` (`link_not_found`), `Conflict` (`email_taken`), `Forbidden` or `TooMany`.
         """
-        link_id, link = await self._find(token, client, {Purpose.VERIFY, Purpose.CHANGE})
-        actor = UserActor(link.user_id, link.subject, looks_up=link.address)
+        link_id, link, cipher = await self._find(token, client, {Purpose.VERIFY, Purpose.CHANGE})
+        index = address_index(self._vault, link.address)
+        actor = UserActor(link.user_id, link.subject, looks_up=index.hex())
         async with self._database.transaction(actor) as connection:
             if not await store.use(connection, link_id):
                 raise _link_not_found()
             if link.purpose is Purpose.CHANGE:
                 # What was sent to the address before must not reach the account any more.
                 await store.retire(connection, link.user_id, Purpose.VERIFY, Purpose.RESET)
-            if not await store.set_address(connection, link.address):
+            if not await store.set_address(connection, cipher, link.address, index):
                 raise Conflict("email_taken", "There is another account with this address.")
             await audit.record(connection, link.user_id, Action.ADDRESS_CONFIRMED)
             if link.address != link.current_address:
-                await mail.post(connection, link.user_id, Kind.ADDRESS_CHANGED, address=link.current_address)
+                before = cipher.seal(MAIL_ADDRESS.place, link.current_address)
+                await mail.post(connection, link.user_id, Kind.ADDRESS_CHANGED, address=before)
 
     async def check_reset(self, token: str, client: ClientInfo) -> None:
         """Whether `reset` would take this token. Raises as it does."""
@@ -141,9 +151,10 @@ class AddressService:
 
         Raises `NotFound` (`link_not_found`), `Invalid`, `Forbidden` or `TooMany`.
         """
-        link_id, link = await self._find(token, client, {Purpose.RESET})
+        link_id, link, cipher = await self._find(token, client, {Purpose.RESET})
         password_hash = await self._passwords.hash(new_password(password, link.current_address))
-        actor = UserActor(link.user_id, link.subject, looks_up=link.address)
+        index = address_index(self._vault, link.address)
+        actor = UserActor(link.user_id, link.subject, looks_up=index.hex())
         async with self._database.transaction(actor) as connection:
             # Whoever knew the old password may have asked for another address. Before all else, as
             # `confirm` takes up links in this order, too.
@@ -151,12 +162,13 @@ class AddressService:
             if not await store.use(connection, link_id):
                 raise _link_not_found()
             await store.retire(connection, link.user_id, Purpose.RESET)
-            _, verified = await store.current_address(connection, link.user_id)
+            _, verified = await store.current_address(connection, cipher)
             if not verified:
                 for end in self._ways_in:
                     await end(connection, link.user_id)
             await self._passwords.replace(connection, password_hash, keep_session=None)
-            await store.set_address(connection, link.address)  # who has read this mail has shown it, too
+            # Who has read this mail has shown that the address is theirs, too.
+            await store.set_address(connection, cipher, link.address, index)
             await audit.record(connection, link.user_id, Action.PASSWORD_CHANGED)
             await mail.post(connection, link.user_id, Kind.PASSWORD_CHANGED)
 
@@ -166,8 +178,9 @@ class AddressService:
 
         Raises `Invalid`, and `Unauthenticated` (`session_expired`) where `keep_session` has ended meanwhile.
         """
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
-            address, _ = await store.current_address(connection, actor.user_id)
+            address, _ = await store.current_address(connection, cipher)
         password_hash = await self._passwords.hash(new_password(password, address))
         async with self._database.transaction(actor) as connection:
             if not await self._passwords.replace(connection, password_hash, keep_session=keep_session):
@@ -181,22 +194,29 @@ class AddressService:
         async with self._database.transaction(SystemActor("purge")) as connection:
             await store.purge(connection, self._clock.now() - KEPT_AFTER_END)
 
-    async def _find(self, token: str, client: ClientInfo, purposes: set[Purpose]) -> tuple[uuid.UUID, Link]:
+    async def _find(
+        self, token: str, client: ClientInfo, purposes: set[Purpose]
+    ) -> tuple[uuid.UUID, Link, Cipher]:
         await self._count_limits(link_limits(self._settings.throttle_secret, client))
         link_id = self._links.read(token)
         if link_id is None:
             raise _link_not_found()
         async with self._database.anonymous() as connection:
-            link = await store.find(connection, link_id)
-        if link is None or link.purpose not in purposes:
+            sealed = await store.find(connection, link_id)
+        if sealed is None or sealed.purpose not in purposes:
             raise _link_not_found()
+        try:
+            cipher = await self._vault.cipher(sealed.user_id)
+        except KeyDestroyed as error:
+            raise _link_not_found() from error
+        link = sealed.opened(cipher)
         if link.purpose is not Purpose.CHANGE and link.address != link.current_address:
             raise _link_not_found()
         if link.status != "active":
             raise Forbidden(
                 "account_suspended", "This account is suspended. Write to support to have it looked at."
             )
-        return link_id, link
+        return link_id, link, cipher
 
     async def _count(self, client: ClientInfo, about: str) -> None:
         await self._count_limits(mail_limits(self._settings.throttle_secret, client, about))
@@ -206,17 +226,21 @@ class AddressService:
             await count_attempt(connection, limits)
 
 
-async def ask_to_verify(connection: Connection, user_id: int, address: str, now: datetime) -> None:
-    """On the person's transaction: send them the mail with which they show that they read it."""
-    await store.retire(connection, user_id, Purpose.VERIFY)
-    await _send(connection, user_id, Purpose.VERIFY, address, now)
+async def ask_to_verify(connection: Connection, cipher: Cipher, address: str, now: datetime) -> None:
+    """On the transaction of the person whose `cipher` it is: send them the mail with which they show that
+    they read it.
+    """
+    await store.retire(connection, cipher.user_id, Purpose.VERIFY)
+    await _send(connection, cipher, Purpose.VERIFY, address, now)
 
 
-async def _send(connection: Connection, user_id: int, purpose: Purpose, address: str, now: datetime) -> None:
+async def _send(
+    connection: Connection, cipher: Cipher, purpose: Purpose, address: str, now: datetime
+) -> None:
+    """The mail goes to the address of the link."""
     link_id = uuid.uuid4()
-    await store.insert(connection, link_id, user_id, purpose, address, now + LIFETIMES[purpose])
-    to = address if purpose is Purpose.CHANGE else None
-    await mail.post(connection, user_id, _KINDS[purpose], address=to, reference=link_id)
+    await store.insert(connection, cipher, link_id, purpose, address, now + LIFETIMES[purpose])
+    await mail.post(connection, cipher.user_id, _KINDS[purpose], reference=link_id)
 
 
 def _address(email: str) -> str:

@@ -3,21 +3,24 @@
 import uuid
 from datetime import datetime
 
-from visiona.addresses.model import Link, Purpose
+from visiona.addresses.model import Purpose, SealedLink
 from visiona.db.pool import Connection, fetch_value
+from visiona.db.sealed import LINK_ADDRESS, USER_EMAIL
+from visiona.passwords.model import stand_in
+from visiona.vault.model import Cipher
 
 
 async def insert(
     connection: Connection,
+    cipher: Cipher,
     link_id: uuid.UUID,
-    user_id: int,
     purpose: Purpose,
     address: str,
     expires_at: datetime,
 ) -> None:
     await connection.execute(
         "insert into email_links (id, user_id, purpose, address, expires_at) values (%s, %s, %s, %s, %s)",
-        [link_id, user_id, purpose.value, address, expires_at],
+        [link_id, cipher.user_id, purpose.value, cipher.seal(LINK_ADDRESS.place, address), expires_at],
     )
 
 
@@ -29,7 +32,7 @@ async def retire(connection: Connection, user_id: int, *purposes: Purpose) -> No
     )
 
 
-async def find(connection: Connection, link_id: uuid.UUID) -> Link | None:
+async def find(connection: Connection, link_id: uuid.UUID) -> SealedLink | None:
     """The link if it can be used: neither used nor expired."""
     cursor = await connection.execute(
         """select user_id, subject, purpose, address, current_address, status
@@ -40,7 +43,7 @@ async def find(connection: Connection, link_id: uuid.UUID) -> Link | None:
     if row is None:
         return None
     user_id, subject, purpose, address, current_address, status = row
-    return Link(user_id, subject, Purpose(purpose), address, current_address, status)
+    return SealedLink(user_id, subject, Purpose(purpose), address, current_address, status)
 
 
 async def use(connection: Connection, link_id: uuid.UUID) -> bool:
@@ -53,22 +56,24 @@ async def use(connection: Connection, link_id: uuid.UUID) -> bool:
     return cursor.rowcount == 1
 
 
-async def set_address(connection: Connection, address: str) -> bool:
-    """In a transaction of the person that looks up the address too: it is theirs, and shown to be. False
-    where it is somebody else's.
+async def set_address(connection: Connection, cipher: Cipher, address: str, index: bytes) -> bool:
+    """In a transaction of the person that looks up the index of the address too: it is theirs, and shown to
+    be. False where it is somebody else's.
     """
-    return await fetch_value(connection, "select visiona.set_address(%s)", [address])
+    sealed = cipher.seal(USER_EMAIL.place, address)
+    return await fetch_value(connection, "select visiona.set_address(%s, %s)", [sealed, index])
 
 
-async def current_address(connection: Connection, user_id: int) -> tuple[str, bool]:
+async def current_address(connection: Connection, cipher: Cipher) -> tuple[str, bool]:
     """The address, and whether it was shown to be the person's."""
     cursor = await connection.execute(
-        "select email, email_verified_at is not null from users where id = %s", [user_id]
+        "select email, email_verified_at is not null from users where id = %s", [cipher.user_id]
     )
     row = await cursor.fetchone()
     if row is None:
         raise LookupError("the transaction's person has no row")
-    return row
+    sealed, verified = row
+    return cipher.open_optional(USER_EMAIL.place, sealed) or stand_in(cipher.user_id), verified
 
 
 async def purge(connection: Connection, before: datetime) -> None:

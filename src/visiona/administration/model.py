@@ -12,6 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final, Literal
 
+from visiona.accounts.model import ERASED, shown_address
 from visiona.billing.model import (
     Account,
     Catalogue,
@@ -24,6 +25,9 @@ from visiona.billing.model import (
     most_generous,
 )
 from visiona.core.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
+from visiona.db.sealed import API_KEY_NAME
+from visiona.passwords.model import normalized_email
+from visiona.vault.model import Cipher
 
 PAGE_MAX: Final = 100
 SUPPORT_HOURS_MAX: Final = 72
@@ -55,7 +59,7 @@ GIFTS: Final = (Reason.GOODWILL, Reason.MISTAKE, Reason.ASKED, Reason.OTHER)
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Whom to list: those of `list`, or the one of this id or subject, or all whose address begins so.
+    """Whom to list: those of `list`, or the one of this address, id or subject.
 
     `before` is the id of the last one of the page before.
     """
@@ -79,6 +83,24 @@ class PersonLine:
     barred: bool
     role: str
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SealedLine:
+    """As it is stored."""
+
+    id: int
+    email: bytes | None = field(repr=False)
+    verified: bool
+    status: str
+    barred: bool
+    role: str
+    created_at: datetime
+
+    def opened(self, cipher: Cipher | None) -> PersonLine:
+        """`cipher` is None where it is destroyed. Raises `Unreadable`."""
+        email = shown_address(self.id, self.email, cipher)
+        return PersonLine(self.id, email, self.verified, self.status, self.barred, self.role, self.created_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,21 +288,32 @@ class Content:
     images: tuple[ContentImage, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class AdminAct:
-    """An entry of somebody's log that is of an administrator's doing; `email` is that somebody's."""
+def opened_record(stored: Mapping[str, Any], cipher: Cipher | None) -> dict[str, Any]:
+    """A record as it is stored, what is sealed in hexadecimal digits, with that opened. `cipher` is None
+    where it is destroyed. Raises `Unreadable`.
+    """
 
-    id: int
-    user_id: int | None
-    email: str | None = field(repr=False)
-    action: str
-    details: Mapping[str, Any] | None
-    created_at: datetime
+    def text(place: str, digits: str | None) -> str | None:
+        if digits is None or cipher is None:
+            return None
+        # PostgreSQL's own way of writing bytes as JSON begins with a mark.
+        return cipher.open(place, bytes.fromhex(digits.removeprefix("\\x")))
+
+    email = None if stored["email"] is None else bytes.fromhex(stored["email"])
+    return {
+        **stored,
+        "email": shown_address(stored["id"], email, cipher),
+        "keys": [{**key, "name": text(API_KEY_NAME.place, key["name"]) or ERASED} for key in stored["keys"]],
+        "clones": [
+            {**clone, "error_message": text("models.error_message", clone["error_message"])}
+            for clone in stored["clones"]
+        ],
+    }
 
 
 def read_search(text: str, limit: int, before: int | None = None) -> Search:
-    """What was typed into the search: a number is an id, `user_…` a subject, all else how an address
-    begins. Nothing lists the newest.
+    """What was typed into the search: a number is an id, `user_…` a subject, all else an address, which has
+    to be whole: it is found by its hash. Nothing lists the newest.
     """
     wanted = text.strip()
     if not wanted:
@@ -289,8 +322,7 @@ def read_search(text: str, limit: int, before: int | None = None) -> Search:
         return Search(limit, user_id=int(wanted), before=before)
     if _SUBJECT.fullmatch(wanted):
         return Search(limit, subject=wanted, before=before)
-    # PostgreSQL takes no NUL in a text.
-    return Search(limit, address=wanted.replace("\0", "").lower()[:254] or "\ufffd", before=before)
+    return Search(limit, address=normalized_email(wanted) or "", before=before)
 
 
 def chosen_reason(text: str, among: Sequence[Reason]) -> Reason:

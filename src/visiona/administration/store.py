@@ -4,25 +4,19 @@ from typing import Any
 
 from psycopg.rows import class_row
 
-from visiona.administration.model import AdminAct, PersonLine, Search
-from visiona.audit.model import Entry
+from visiona.administration.model import SealedLine, Search
 from visiona.db.pool import Connection, fetch_value
 
 # Finding and looking
 
 
-async def find_people(connection: Connection, search: Search) -> list[PersonLine]:
-    async with connection.cursor(row_factory=class_row(PersonLine)) as cursor:
+async def find_people(connection: Connection, search: Search, index: bytes | None) -> list[SealedLine]:
+    """`index` is that of the address."""
+    async with connection.cursor(row_factory=class_row(SealedLine)) as cursor:
         await cursor.execute(
             "select * from visiona.find_people(%s, %s, %s, %s, %s, %s)",
-            [search.list, search.address, search.user_id, search.subject, search.before, search.limit],
+            [search.list, index, search.user_id, search.subject, search.before, search.limit],
         )
-        return await cursor.fetchall()
-
-
-async def acts(connection: Connection, limit: int, before: int | None) -> list[AdminAct]:
-    async with connection.cursor(row_factory=class_row(AdminAct)) as cursor:
-        await cursor.execute("select * from visiona.admin_acts(%s, %s)", [before, limit])
         return await cursor.fetchall()
 
 
@@ -32,20 +26,14 @@ async def look_at(connection: Connection, user_id: int, *, content: bool) -> boo
 
 
 async def record(connection: Connection, user_id: int) -> Any:
-    """What is known of the person, as JSON; None unless the look is on record."""
+    """What is known of the person, as JSON, for `opened_record`; None unless the look is on record."""
     return await fetch_value(connection, "select visiona.person_record(%s)", [user_id])
-
-
-async def history(connection: Connection, user_id: int, limit: int, before: int | None) -> list[Entry]:
-    async with connection.cursor(row_factory=class_row(Entry)) as cursor:
-        await cursor.execute("select * from visiona.person_history(%s, %s, %s)", [user_id, before, limit])
-        return await cursor.fetchall()
 
 
 async def content(
     connection: Connection, user_id: int, limit: int, before: int | None
 ) -> list[tuple[Any, ...]]:
-    """The columns of `Content`, the pictures as JSON."""
+    """The columns of `Content`, the prompts sealed and the pictures as JSON."""
     cursor = await connection.execute(
         """select id, state, error_code, prompt, enhanced_prompt, created_at, images
            from visiona.person_content(%s, %s, %s)""",
@@ -54,22 +42,22 @@ async def content(
     return await cursor.fetchall()
 
 
-# Acts
+# Acts. Each has a reason, which only the person's key opens.
 
 
-async def suspend(connection: Connection, user_id: int, reason: str) -> str:
+async def suspend(connection: Connection, user_id: int, reason: bytes) -> str:
     return await fetch_value(connection, "select visiona.suspend(%s, %s)", [user_id, reason])
 
 
-async def unsuspend(connection: Connection, user_id: int, reason: str) -> str:
+async def unsuspend(connection: Connection, user_id: int, reason: bytes) -> str:
     return await fetch_value(connection, "select visiona.unsuspend(%s, %s)", [user_id, reason])
 
 
-async def end_sessions(connection: Connection, user_id: int, reason: str) -> str:
+async def end_sessions(connection: Connection, user_id: int, reason: bytes) -> str:
     return await fetch_value(connection, "select visiona.end_sessions(%s, %s)", [user_id, reason])
 
 
-async def order_plan(connection: Connection, user_id: int, plan: str, reason: str) -> int | None:
+async def order_plan(connection: Connection, user_id: int, plan: str, reason: bytes) -> int | None:
     """The number of the order; None where there is nobody of this id."""
     return await fetch_value(connection, "select visiona.order_plan(%s, %s, %s)", [user_id, plan, reason])
 

@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from visiona.core.client import AttemptLimit
 from visiona.core.errors import FieldError, Invalid
+from visiona.db.sealed import TOTP_SECRET
+from visiona.vault.model import Cipher, Unreadable
 
 STEP_S = 30
 STEPS_EITHER_SIDE = 1
@@ -37,6 +39,8 @@ GUESS_CEILING_S = 900
 WRONG_CODES_A_DAY = 30
 
 _NONCE_BYTES = 12
+_OLD_MARK = b"\x01"
+"""Put by migration 0015 before what was encrypted under the server's key."""
 _DIGITS = re.compile(r"[0-9]{6}")
 _RECOVERY_CODE = re.compile(f"[{RECOVERY_ALPHABET}]{{10}}")
 _SEPARATORS = re.compile(r"[\s-]+")
@@ -45,8 +49,8 @@ _CREDENTIAL_ID_BYTES = range(16, 1024)
 
 @dataclass(frozen=True, slots=True)
 class FactorSettings:
-    """`encryption_key` (32 bytes) encrypts the secrets of one-time codes; `code_key` (at least 32) is for
-    the HMACs of recovery codes and challenges.
+    """`encryption_key` (32 bytes) opens secrets of one-time codes from before each person had a key of their
+    own; `code_key` (at least 32) is for the HMACs of recovery codes and challenges.
 
     `rp_id` is the domain that passkeys are for, `origins` the origins whose pages may ask for one. An
     IP address is no domain: browsers refuse it.
@@ -114,27 +118,30 @@ class SecretUnreadable(Exception):
     """A stored secret was encrypted under another key or for somebody else."""
 
 
-class SecretBox:
-    """Encrypts the secrets of one-time codes, each for its owner only."""
-
-    def __init__(self, key: bytes) -> None:
-        self._cipher = AESGCM(key)
-
-    def seal(self, user_id: int, secret: str) -> bytes:
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, secret.encode(), _owner(user_id))
-
-    def open(self, user_id: int, sealed: bytes) -> str:
-        """Raises `SecretUnreadable`."""
-        nonce, ciphertext = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
-        try:
-            return self._cipher.decrypt(nonce, ciphertext, _owner(user_id)).decode()
-        except InvalidTag as error:
-            raise SecretUnreadable from error
+def seal_secret(cipher: Cipher, secret: str) -> bytes:
+    return cipher.seal(TOTP_SECRET.place, secret)
 
 
-def _owner(user_id: int) -> bytes:
-    return f"visiona totp {user_id}".encode()
+def open_secret(cipher: Cipher, old_key: bytes, sealed: bytes) -> str:
+    """The secret, which people who set it up long ago have encrypted under the server's `old_key` inside.
+
+    Raises `SecretUnreadable`.
+    """
+    try:
+        secret = cipher.open_bytes(TOTP_SECRET.place, sealed)
+        return (_open_old(old_key, cipher.user_id, secret) if _is_old(secret) else secret).decode()
+    except (Unreadable, InvalidTag) as error:
+        raise SecretUnreadable from error
+
+
+def _is_old(secret: bytes) -> bool:
+    """Base32 has no such byte."""
+    return secret.startswith(_OLD_MARK)
+
+
+def _open_old(key: bytes, user_id: int, marked: bytes) -> bytes:
+    nonce, ciphertext = marked[1 : 1 + _NONCE_BYTES], marked[1 + _NONCE_BYTES :]
+    return AESGCM(key).decrypt(nonce, ciphertext, f"visiona totp {user_id}".encode())
 
 
 def new_totp(account: str, issuer: str) -> TotpSetup:

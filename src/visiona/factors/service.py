@@ -2,7 +2,7 @@
 
 A code is taken once, whoever asks and in whichever process: the database decides by one conditional
 statement. Guesses are counted before they are tried. Nothing that could stand in for a person is kept in
-the clear: secrets of one-time codes are encrypted for their owner, recovery codes are hashed, and of a
+the clear: secrets of one-time codes are sealed with their owner's key, recovery codes are hashed, and of a
 passkey only the public half is here.
 """
 
@@ -36,7 +36,6 @@ from visiona.factors.model import (
     Passkey,
     PasskeyRefused,
     Purpose,
-    SecretBox,
     SecretUnreadable,
     Totp,
     TotpSetup,
@@ -47,12 +46,14 @@ from visiona.factors.model import (
     matching_step,
     new_recovery_codes,
     new_totp,
+    open_secret,
     passkey_name,
     read_assertion,
     read_registration,
     recovery_hash,
     recovery_symbols,
     request_options,
+    seal_secret,
     totp_digits,
     totp_setup,
     verify_assertion,
@@ -60,6 +61,8 @@ from visiona.factors.model import (
 )
 from visiona.mail import service as mail
 from visiona.mail.model import Kind
+from visiona.vault.model import Cipher
+from visiona.vault.service import Vault
 
 logger = logging.getLogger(__name__)
 
@@ -67,20 +70,21 @@ logger = logging.getLogger(__name__)
 class FactorService:
     """The factors of one Visiona's built-in accounts. Who may change them is the caller's to have checked."""
 
-    def __init__(self, database: Database, clock: Clock, settings: FactorSettings) -> None:
+    def __init__(self, database: Database, vault: Vault, clock: Clock, settings: FactorSettings) -> None:
         self._database = database
+        self._vault = vault
         self._clock = clock
         self._settings = settings
-        self._box = SecretBox(settings.encryption_key)
         self._challenges = Challenges(settings.code_key)
 
     async def status(self, actor: UserActor) -> FactorStatus:
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
             totp = await store.totp(connection, actor.user_id)
             return FactorStatus(
                 totp_since=None if totp is None else totp.confirmed_at,
                 recovery_codes_left=await store.recovery_codes_left(connection, actor.user_id),
-                passkeys=await store.passkeys(connection, actor.user_id),
+                passkeys=await store.passkeys(connection, cipher),
             )
 
     # One-time and recovery codes
@@ -90,7 +94,7 @@ class FactorService:
         before is forgotten. Raises `Conflict` (`two_factor_on`).
         """
         setup = new_totp(account_label, self._settings.rp_name)
-        sealed = self._box.seal(actor.user_id, setup.secret)
+        sealed = seal_secret(await self._vault.cipher(actor.user_id), setup.secret)
         async with self._database.transaction(actor) as connection:
             if not await store.begin_totp(connection, actor.user_id, sealed):
                 raise _two_factor_on()
@@ -108,7 +112,8 @@ class FactorService:
         if totp.confirmed_at is not None:
             raise _two_factor_on()
         try:
-            secret = self._box.open(actor.user_id, totp.sealed)
+            cipher = await self._vault.cipher(actor.user_id)
+            secret = open_secret(cipher, self._settings.encryption_key, totp.sealed)
         except SecretUnreadable as error:
             raise _two_factor_not_begun() from error
         return totp_setup(secret, account_label, self._settings.rp_name)
@@ -118,13 +123,14 @@ class FactorService:
 
         Raises `Invalid` for a wrong code, `Conflict` (`two_factor_on`, `two_factor_not_begun`).
         """
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
             totp = await store.totp(connection, actor.user_id, lock=True)
             if totp is None:
                 raise _two_factor_not_begun()
             if totp.confirmed_at is not None:
                 raise _two_factor_on()
-            step = self._step(actor, totp, code)
+            step = self._step(cipher, totp, code)
             if step is None:
                 raise _wrong_code()
             await store.confirm_totp(connection, actor.user_id, step)
@@ -169,8 +175,9 @@ class FactorService:
             await count_attempt(connection, limits)
             if guess:
                 await self._check_day(connection, actor)
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
-            used = await self._spend(connection, actor, code)
+            used = await self._spend(connection, actor, cipher, code)
             if used is not None:
                 await forgive_attempt(connection, limits)
             elif guess and await store.is_on(connection, actor.user_id):
@@ -189,7 +196,9 @@ class FactorService:
                 retry_after=wait_s,
             )
 
-    async def _spend(self, connection: Connection, actor: UserActor, code: str) -> Used | None:
+    async def _spend(
+        self, connection: Connection, actor: UserActor, cipher: Cipher, code: str
+    ) -> Used | None:
         symbols = recovery_symbols(code)
         if symbols is not None:
             hashed = recovery_hash(self._settings.code_key, actor.user_id, symbols)
@@ -200,21 +209,21 @@ class FactorService:
             await mail.post(connection, actor.user_id, Kind.RECOVERY_CODES_USED, details={"left": left})
             return Used.RECOVERY
         totp = await store.totp(connection, actor.user_id)
-        step = None if totp is None else self._step(actor, totp, code)
+        step = None if totp is None else self._step(cipher, totp, code)
         if totp is None or step is None:
             return None
         fresh = await store.spend_step(connection, actor.user_id, totp.sealed, step)
         return Used.TOTP if fresh else None
 
-    def _step(self, actor: UserActor, totp: Totp, code: str) -> int | None:
+    def _step(self, cipher: Cipher, totp: Totp, code: str) -> int | None:
         digits = totp_digits(code)
         if digits is None:
             return None
         try:
-            secret = self._box.open(actor.user_id, totp.sealed)
+            secret = open_secret(cipher, self._settings.encryption_key, totp.sealed)
         except SecretUnreadable:
             logger.error(  # noqa: TRY400 - where it was raised says nothing more
-                "the secret of user %s cannot be decrypted: was the secret key changed?", actor.user_id
+                "the secret of user %s cannot be decrypted: was the secret key changed?", cipher.user_id
             )
             return None
         return matching_step(secret, digits, self._clock.now())
@@ -261,13 +270,14 @@ class FactorService:
         except PasskeyRefused as error:
             logger.info("a new passkey was refused: %s", error.reason)
             raise _passkey_refused() from error
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
             _check_room(await store.locked_count(connection, actor.user_id))
             if not await store.spend_challenge(
                 connection, actor.user_id, challenge_hash(response.challenge), end
             ):
                 raise _passkey_refused()
-            passkey = await store.add_passkey(connection, actor.user_id, name, new)
+            passkey = await store.add_passkey(connection, cipher, name, new)
             if passkey is None:
                 raise Conflict("passkey_known", "This passkey has been added before.")
             await _record(connection, actor, Action.PASSKEY_ADDED, passkey.id)
@@ -344,8 +354,9 @@ class FactorService:
     async def rename_passkey(self, actor: UserActor, passkey_id: int, name: str) -> Passkey:
         """Raises `Invalid` or `NotFound` (`passkey_not_found`)."""
         name = passkey_name(name)
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
-            passkey = await store.rename_passkey(connection, actor.user_id, passkey_id, name)
+            passkey = await store.rename_passkey(connection, cipher, passkey_id, name)
         if passkey is None:
             raise _passkey_not_found()
         return passkey

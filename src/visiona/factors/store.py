@@ -1,13 +1,18 @@
 """SQL of factors. One person's passkey is found before they are known by a function of its own."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from psycopg.rows import class_row
 
 from visiona.audit.model import Action
 from visiona.db.pool import Connection, fetch_value
+from visiona.db.sealed import PASSKEY_NAME
 from visiona.factors.model import KnownCredential, NewPasskey, Passkey, SignCounter, StoredPasskey, Totp
+from visiona.vault.model import Cipher
+
+_PASSKEY = "id, name, synced, created_at, last_used_at"
 
 # Codes
 
@@ -102,15 +107,12 @@ async def wait_for_codes(connection: Connection, user_id: int, allowed: int) -> 
 # Passkeys
 
 
-async def passkeys(connection: Connection, user_id: int) -> list[Passkey]:
+async def passkeys(connection: Connection, cipher: Cipher) -> list[Passkey]:
     """Oldest first."""
-    async with connection.cursor(row_factory=class_row(Passkey)) as cursor:
-        await cursor.execute(
-            """select id, name, synced, created_at, last_used_at from passkeys
-               where user_id = %s order by created_at, id""",
-            [user_id],
-        )
-        return await cursor.fetchall()
+    cursor = await connection.execute(
+        f"select {_PASSKEY} from passkeys where user_id = %s order by created_at, id", [cipher.user_id]
+    )
+    return [_passkey(cipher, row) for row in await cursor.fetchall()]
 
 
 async def known_credentials(connection: Connection, user_id: int) -> list[KnownCredential]:
@@ -128,28 +130,28 @@ async def locked_count(connection: Connection, user_id: int) -> int:
     return await fetch_value(connection, "select count(*) from passkeys where user_id = %s", [user_id])
 
 
-async def add_passkey(connection: Connection, user_id: int, name: str, new: NewPasskey) -> Passkey | None:
+async def add_passkey(connection: Connection, cipher: Cipher, name: str, new: NewPasskey) -> Passkey | None:
     """None where the passkey is known already, whoever has it."""
-    async with connection.cursor(row_factory=class_row(Passkey)) as cursor:
-        await cursor.execute(
-            """insert into passkeys (user_id, name, credential_id, public_key, sign_count, transports,
-                 synced, backed_up, aaguid)
-               values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
-               on conflict do nothing
-               returning id, name, synced, created_at, last_used_at""",
-            [
-                user_id,
-                name,
-                new.credential_id,
-                new.public_key,
-                new.sign_count,
-                new.transports,
-                new.synced,
-                new.backed_up,
-                new.aaguid,
-            ],
-        )
-        return await cursor.fetchone()
+    cursor = await connection.execute(
+        f"""insert into passkeys (user_id, name, credential_id, public_key, sign_count, transports,
+              synced, backed_up, aaguid)
+            values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+            on conflict do nothing
+            returning {_PASSKEY}""",
+        [
+            cipher.user_id,
+            cipher.seal(PASSKEY_NAME.place, name),
+            new.credential_id,
+            new.public_key,
+            new.sign_count,
+            new.transports,
+            new.synced,
+            new.backed_up,
+            new.aaguid,
+        ],
+    )
+    row = await cursor.fetchone()
+    return None if row is None else _passkey(cipher, row)
 
 
 async def find_passkey(connection: Connection, credential_id: bytes) -> StoredPasskey | None:
@@ -180,14 +182,15 @@ async def note_use(connection: Connection, passkey_id: int, sign_count: int, *, 
     )
 
 
-async def rename_passkey(connection: Connection, user_id: int, passkey_id: int, name: str) -> Passkey | None:
-    async with connection.cursor(row_factory=class_row(Passkey)) as cursor:
-        await cursor.execute(
-            """update passkeys set name = %s where user_id = %s and id = %s
-               returning id, name, synced, created_at, last_used_at""",
-            [name, user_id, passkey_id],
-        )
-        return await cursor.fetchone()
+async def rename_passkey(
+    connection: Connection, cipher: Cipher, passkey_id: int, name: str
+) -> Passkey | None:
+    cursor = await connection.execute(
+        f"update passkeys set name = %s where user_id = %s and id = %s returning {_PASSKEY}",
+        [cipher.seal(PASSKEY_NAME.place, name), cipher.user_id, passkey_id],
+    )
+    row = await cursor.fetchone()
+    return None if row is None else _passkey(cipher, row)
 
 
 async def delete_passkey(connection: Connection, user_id: int, passkey_id: int) -> bool:
@@ -218,3 +221,8 @@ async def spend_challenge(
 async def purge_challenges(connection: Connection) -> None:
     """An hour late: the clocks of those who judge challenges are not this one."""
     await connection.execute("delete from passkey_challenges where expires_at < now() - interval '1 hour'")
+
+
+def _passkey(cipher: Cipher, row: Sequence[Any]) -> Passkey:
+    passkey_id, sealed_name, *others = row
+    return Passkey(passkey_id, cipher.open(PASSKEY_NAME.place, sealed_name), *others)

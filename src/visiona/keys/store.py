@@ -5,38 +5,54 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from visiona.db.pool import Connection, fetch_value
+from visiona.db.sealed import API_KEY_NAME
 from visiona.keys.model import ApiKey, KeyHolder, KeyRequest, known_scopes
+from visiona.vault.model import Cipher
 
 _COLUMNS = "id, name, prefix, scopes, created_at, expires_at, last_used_at, revoked_at"
 
 
 async def add(
-    connection: Connection, wanted: KeyRequest, prefix: str, secret_hash: bytes, expires_at: datetime
+    connection: Connection,
+    cipher: Cipher,
+    wanted: KeyRequest,
+    prefix: str,
+    secret_hash: bytes,
+    expires_at: datetime,
 ) -> int | None:
-    """The new key's id, or None where the person has as many as anybody may have."""
+    """For the person whose transaction and cipher it is. The new key's id, or None where they have as many as
+    anybody may have.
+    """
     return await fetch_value(
         connection,
         "select visiona.add_api_key(%s, %s, %s, %s, %s)",
-        [wanted.name, prefix, secret_hash, [scope.value for scope in wanted.scopes], expires_at],
+        [
+            cipher.seal(API_KEY_NAME.place, wanted.name),
+            prefix,
+            secret_hash,
+            [scope.value for scope in wanted.scopes],
+            expires_at,
+        ],
     )
 
 
-async def find(connection: Connection, user_id: int, key_id: int) -> ApiKey | None:
+async def find(connection: Connection, cipher: Cipher, key_id: int) -> ApiKey | None:
+    """Of the person whose cipher it is."""
     cursor = await connection.execute(
-        f"select {_COLUMNS} from api_keys where user_id = %s and id = %s", [user_id, key_id]
+        f"select {_COLUMNS} from api_keys where user_id = %s and id = %s", [cipher.user_id, key_id]
     )
     row = await cursor.fetchone()
-    return None if row is None else _key(row)
+    return None if row is None else _key(cipher, row)
 
 
-async def page(connection: Connection, user_id: int, limit: int, before: int | None) -> list[ApiKey]:
+async def page(connection: Connection, cipher: Cipher, limit: int, before: int | None) -> list[ApiKey]:
     """Newest first, older than the key `before`."""
     cursor = await connection.execute(
         f"""select {_COLUMNS} from api_keys
             where user_id = %s and (%s::bigint is null or id < %s) order by id desc limit %s""",
-        [user_id, before, before, limit],
+        [cipher.user_id, before, before, limit],
     )
-    return [_key(row) for row in await cursor.fetchall()]
+    return [_key(cipher, row) for row in await cursor.fetchall()]
 
 
 async def revoke(connection: Connection, user_id: int, key_id: int) -> bool:
@@ -79,6 +95,6 @@ async def purge(connection: Connection, kept: timedelta) -> None:
     )
 
 
-def _key(row: Sequence[Any]) -> ApiKey:
-    key_id, name, prefix, scopes, *times = row
-    return ApiKey(key_id, name, prefix, known_scopes(scopes), *times)
+def _key(cipher: Cipher, row: Sequence[Any]) -> ApiKey:
+    key_id, sealed_name, prefix, scopes, *times = row
+    return ApiKey(key_id, cipher.open(API_KEY_NAME.place, sealed_name), prefix, known_scopes(scopes), *times)

@@ -33,6 +33,9 @@ class Kind(StrEnum):
     TRIAL_ENDS = "trial_ends"
     PAYMENT_FAILED = "payment_failed"
     SUBSCRIPTION_ENDED = "subscription_ended"
+    IMAGE_TAKEN_DOWN = "image_taken_down"
+    IMAGE_REPORTED = "image_reported"
+    COST_CAP_REACHED = "cost_cap_reached"
 
 
 class MailState(StrEnum):
@@ -42,6 +45,14 @@ class MailState(StrEnum):
     GIVEN_UP = "given_up"
 
 
+@dataclass(frozen=True, slots=True)
+class SealedAddress:
+    """`place` is the column that it is from, without which it does not open."""
+
+    place: str
+    value: bytes = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mail:
     """One that was taken up to be sent. `to` is where it goes, None where there is no address any more;
@@ -49,8 +60,9 @@ class Mail:
     """
 
     id: uuid.UUID
+    user_id: int
     kind: str
-    to: str | None = field(repr=False)
+    to: SealedAddress | None
     user_status: str
     reference: uuid.UUID | None
     details: Mapping[str, Any]
@@ -184,7 +196,7 @@ def compose(
 
     `link` is needed by `verify_address`, `reset_password` and `change_address`. Details: `left` (how many)
     by `recovery_codes_used`; `date` (ISO 8601) and `amount` (as people read it) by `trial_ends`; `amount`
-    and `next_attempt` (ISO 8601 or None) by `payment_failed`. Raises `ValueError` where one is missing.
+    and `next_attempt` (ISO 8601 or None) by `payment_failed`; `cap` and `date` by `cost_cap_reached`. Raises `ValueError` where one is missing.
     """
     if link is None and link_path(kind) is not None:
         raise ValueError(f"a mail of the kind {kind} needs a link")
@@ -366,6 +378,40 @@ def _subscription_ended(facts: _Facts) -> Words:
     )
 
 
+def _image_taken_down(facts: _Facts) -> Words:
+    return Words(
+        f"An image of yours was removed from {facts.product}",
+        (
+            "Somebody reported one of your images. We looked at it, and deleted it with its copies.",
+            "It showed what must not be made here: somebody who did not agree, somebody under age, nakedness, "
+            "or what is meant to hurt.",
+        ),
+        ("Look at your account's history", f"{facts.origin}/account/history"),
+        ("If you think that this is a mistake, answer this mail.",),
+    )
+
+
+def _image_reported(facts: _Facts) -> Words:
+    return Words(
+        "An image was reported",
+        ("Somebody reported an image. It has to be looked at within 48 hours.",),
+        ("Look at the reports", f"{facts.origin}/admin/reports"),
+        ("This is the only mail about reports today, however many come.",),
+    )
+
+
+def _cost_cap_reached(facts: _Facts) -> Words:
+    return Words(
+        f"{facts.product} has reached its daily cap on cost",
+        (
+            f"What providers cost has reached {facts.details['cap']} US dollars on {_day(facts.details['date'])}. "
+            "New trainings and generations are refused until midnight (UTC); what is open goes on.",
+            "VISIONA_DAILY_COST_CAP is the setting. Look for abuse before you raise it.",
+        ),
+        ("Look at refusals and reports", f"{facts.origin}/admin/reports"),
+    )
+
+
 _WORDS: Final[Mapping[Kind, Callable[[_Facts], Words]]] = {
     Kind.VERIFY_ADDRESS: _verify_address,
     Kind.RESET_PASSWORD: _reset_password,
@@ -381,6 +427,9 @@ _WORDS: Final[Mapping[Kind, Callable[[_Facts], Words]]] = {
     Kind.TRIAL_ENDS: _trial_ends,
     Kind.PAYMENT_FAILED: _payment_failed,
     Kind.SUBSCRIPTION_ENDED: _subscription_ended,
+    Kind.IMAGE_TAKEN_DOWN: _image_taken_down,
+    Kind.IMAGE_REPORTED: _image_reported,
+    Kind.COST_CAP_REACHED: _cost_cap_reached,
 }
 
 

@@ -17,6 +17,8 @@ from visiona.mail import model, store
 from visiona.mail.model import Kind, LinkTokens, Mail, MailSettings, MailState
 from visiona.ports.errors import OutcomeUnknown, ProviderError, ProviderRejected, ProviderUnavailable
 from visiona.ports.mailer import Mailer, Message
+from visiona.vault.model import KeyDestroyed
+from visiona.vault.service import Vault
 
 SEND_TASK = "mail.send"
 SWEEP_BATCH = 60
@@ -30,16 +32,16 @@ async def post(
     user_id: int,
     kind: Kind,
     *,
-    address: str | None = None,
+    address: bytes | None = None,
     reference: uuid.UUID | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> uuid.UUID:
     """On the caller's transaction, whose actor is that person or the worker's system: have the mail sent
     once it commits. Answers its id.
 
-    It goes to the address that the account has when it is sent, or to `address`. `reference` is the id of
-    what its link acts on. `details` are what `model.compose` says, and nothing personal. Raises
-    `ValueError` where the kind needs more than it was given.
+    It goes to the address of the link whose id is `reference`, or to `address`, which is sealed for
+    `MAIL_ADDRESS`, or to the one that the account has when it is sent. `details` are what `model.compose`
+    says, and nothing personal. Raises `ValueError` where the kind needs more than it was given.
     """
     given = {} if details is None else dict(details)
     model.compose(kind, given, None if reference is None else "a link", "an origin")
@@ -66,8 +68,11 @@ async def post_once(
 class MailService:
     """On the worker's database."""
 
-    def __init__(self, database: Database, clock: Clock, mailer: Mailer, settings: MailSettings) -> None:
+    def __init__(
+        self, database: Database, vault: Vault, clock: Clock, mailer: Mailer, settings: MailSettings
+    ) -> None:
         self._database = database
+        self._vault = vault
         self._clock = clock
         self._mailer = mailer
         self._settings = settings
@@ -100,7 +105,13 @@ class MailService:
                 await store.finish(connection, mail.id, MailState.GIVEN_UP, now)
                 return
         try:
-            await self._mailer.send(self._written(mail, mail.to))
+            cipher = await self._vault.cipher(mail.user_id)
+        except KeyDestroyed:
+            await self._finish(mail, MailState.GIVEN_UP)
+            return
+        to = cipher.open(mail.to.place, mail.to.value)
+        try:
+            await self._mailer.send(self._written(mail, to))
         except ProviderRejected as error:
             logger.warning("mail %s (%s) was refused: %s", mail.id, mail.kind, error.reason)
             await self._finish(mail, MailState.REFUSED)

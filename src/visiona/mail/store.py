@@ -8,7 +8,8 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from visiona.db.pool import Connection
-from visiona.mail.model import LEASE, Kind, Mail, MailState
+from visiona.db.sealed import LINK_ADDRESS, MAIL_ADDRESS, USER_EMAIL
+from visiona.mail.model import LEASE, Kind, Mail, MailState, SealedAddress
 
 
 async def insert(
@@ -16,7 +17,7 @@ async def insert(
     mail_id: UUID,
     user_id: int,
     kind: Kind,
-    address: str | None,
+    address: bytes | None,
     reference: UUID | None,
     details: Mapping[str, Any],
 ) -> None:
@@ -47,9 +48,9 @@ async def take(connection: Connection, mail_id: UUID, now: datetime) -> Mail | N
                from users u
                where m.id = %s and u.id = m.user_id and m.state = 'waiting'
                  and (m.next_attempt_at is null or m.next_attempt_at <= %s)
-               returning m.kind,
-                 coalesce(m.address, case when u.email not in (
-                     u.id || '@replaced.invalid', u.id || '@departed.invalid') then u.email end),
+               returning m.user_id, m.kind,
+                 (select l.address from email_links l where l.user_id = m.user_id and l.id = m.reference),
+                 m.address, u.email,
                  case when u.barred and u.status = 'active' then 'suspended' else u.status end,
                  m.reference, m.details, m.attempts, m.created_at""",
             [now + LEASE, mail_id, now],
@@ -57,11 +58,14 @@ async def take(connection: Connection, mail_id: UUID, now: datetime) -> Mail | N
     ).fetchone()
     if row is None:
         return None
-    kind, to, status, reference, details, attempts, created_at = row
+    user_id, kind, *addresses, status, reference, details, attempts, created_at = row
+    places = (LINK_ADDRESS.place, MAIL_ADDRESS.place, USER_EMAIL.place)
+    found = (SealedAddress(*one) for one in zip(places, addresses, strict=True) if one[1] is not None)
     return Mail(
         id=mail_id,
+        user_id=user_id,
         kind=kind,
-        to=to,
+        to=next(found, None),
         user_status=status,
         reference=reference,
         details=details,

@@ -97,6 +97,11 @@ def normalized_email(text: str) -> str | None:
     return address if len(address) <= 254 else None
 
 
+def stand_in(user_id: int) -> str:
+    """What is shown, and reaches nobody, for an address that a person has no more."""
+    return f"{user_id}@replaced.invalid"
+
+
 def _ascii_domain(domain: str) -> str | None:
     if not domain.isascii():
         try:

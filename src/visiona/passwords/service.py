@@ -17,13 +17,18 @@ from visiona.db.pool import Connection, Database
 from visiona.passwords import store
 from visiona.passwords.model import StoredCredentials
 from visiona.ports.identity import AddressTaken, Profile, WrongCredentials
+from visiona.vault.model import Cipher
+from visiona.vault.service import Vault
 
 
 class PasswordService:
     """An `IdentityProvider`. `hasher` differs from the default only in tests."""
 
-    def __init__(self, database: Database, *, hasher: argon2.PasswordHasher | None = None) -> None:
+    def __init__(
+        self, database: Database, vault: Vault, *, hasher: argon2.PasswordHasher | None = None
+    ) -> None:
         self._database = database
+        self._vault = vault
         self._hasher = hasher or default_hasher()
         # Two at a time, off the event loop, so that a flood cannot take all the memory.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="argon2")
@@ -35,11 +40,11 @@ class PasswordService:
         """As the port says: a repeat finds the account for as long as it is new and nobody has used it."""
         password_hash = await self.hash(password)
         subject = f"user_{opaque_id()}"
-        async with self._database.transaction(Anonymous(looks_up=email)) as connection:
-            user_id = await store.sign_up(connection, subject, email, password_hash)
-        if user_id is not None:
-            return _profile(subject, email, password_hash)
         earlier = await self._find(email)
+        if earlier is None:
+            if await self._sign_up(subject, email, password_hash):
+                return _profile(subject, email, password_hash)
+            earlier = await self._find(email)  # somebody was quicker
         if earlier is None or not await self._matches(earlier.password_hash, password):
             raise AddressTaken
         async with self._database.transaction(UserActor(earlier.user_id, earlier.subject)) as connection:
@@ -91,9 +96,20 @@ class PasswordService:
         """
         return await store.set_hash(connection, password_hash, keep_session)
 
+    async def _sign_up(self, subject: str, email: str, password_hash: str) -> bool:
+        """False where the address is taken; the key that was made for it is destroyed then."""
+        cipher = await make_key(self._database, self._vault)
+        index = address_index(self._vault, email)
+        async with self._database.transaction(Anonymous(looks_up=index.hex())) as connection:
+            done = await store.sign_up(connection, cipher, subject, email, index, password_hash)
+        if not done:
+            await self._vault.destroy(cipher.user_id)
+        return done
+
     async def _find(self, email: str) -> StoredCredentials | None:
-        async with self._database.transaction(Anonymous(looks_up=email)) as connection:
-            return await store.find_credentials(connection, email)
+        index = address_index(self._vault, email)
+        async with self._database.transaction(Anonymous(looks_up=index.hex())) as connection:
+            return await store.find_credentials(connection, index)
 
     async def _renewed_hash(self, stored: StoredCredentials, password: str) -> str:
         """Hash anew with today's parameters, which is only possible while the password is at hand."""
@@ -114,6 +130,18 @@ class PasswordService:
             return self._hasher.verify(password_hash, password)
         except (VerificationError, InvalidHashError):
             return False
+
+
+def address_index(vault: Vault, email: str) -> bytes:
+    """By what a normalized address is found where it cannot be read."""
+    return vault.blind_index("email", email)
+
+
+async def make_key(database: Database, vault: Vault) -> Cipher:
+    """For somebody who is to be, whose number is the cipher's: there is never a row without a key."""
+    async with database.anonymous() as connection:
+        user_id = await store.next_user_id(connection)
+    return await vault.create(user_id)
 
 
 def default_hasher() -> argon2.PasswordHasher:

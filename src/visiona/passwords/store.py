@@ -3,20 +3,34 @@
 import uuid
 
 from visiona.db.pool import Connection, fetch_value
+from visiona.db.sealed import USER_EMAIL
 from visiona.passwords.model import StoredCredentials
+from visiona.vault.model import Cipher
 
 
-async def sign_up(connection: Connection, subject: str, email: str, password_hash: str) -> int | None:
-    """The new user's id, or None when the address is taken. Records `account.created`."""
+async def next_user_id(connection: Connection) -> int:
+    """A number that nobody has or had. Needs nobody's identity."""
+    return await fetch_value(connection, "select visiona.next_user_id()", [])
+
+
+async def sign_up(
+    connection: Connection, cipher: Cipher, subject: str, email: str, index: bytes, password_hash: str
+) -> bool:
+    """In a transaction that looks up the index of this address, for whom `cipher` was made. False when the
+    address is taken. Records `account.created`.
+    """
+    sealed = cipher.seal(USER_EMAIL.place, email)
     return await fetch_value(
-        connection, "select visiona.sign_up(%s, %s, %s)", [subject, email, password_hash]
+        connection,
+        "select visiona.sign_up(%s, %s, %s, %s, %s)",
+        [cipher.user_id, subject, sealed, index, password_hash],
     )
 
 
-async def find_credentials(connection: Connection, email: str) -> StoredCredentials | None:
-    """In a transaction that looks up this address."""
+async def find_credentials(connection: Connection, index: bytes) -> StoredCredentials | None:
+    """In a transaction that looks up this index of an address."""
     cursor = await connection.execute(
-        "select user_id, subject, password_hash from visiona.find_credentials(%s)", [email]
+        "select user_id, subject, password_hash from visiona.find_credentials(%s)", [index]
     )
     row = await cursor.fetchone()
     return None if row is None else StoredCredentials(*row)
