@@ -18,16 +18,16 @@ import psycopg
 import pytest
 from psycopg import sql
 from tests.factories.keys import key_settings
-from tests.factories.people import MakeUser, OpenDatabase
+from tests.factories.people import MakeUser, OpenDatabase, add_user
 
 from visiona.billing.model import Catalogue, read_catalogue
 from visiona.billing.service import publish_plans
 from visiona.bootstrap import identity_key, open_vault
 from visiona.core.clock import SystemClock
-from visiona.db.actor import Anonymous, UserActor
+from visiona.db.actor import UserActor
 from visiona.db.embedded import embedded_server
 from visiona.db.migrate import migrate
-from visiona.db.pool import Connection, Database, fetch_value
+from visiona.db.pool import Connection, Database
 from visiona.db.roles import APP_ROLE, OWNER_ROLE, WORKER_ROLE, RoleSecrets, url_for_role
 from visiona.settings import Settings
 from visiona.vault.service import Vault
@@ -144,16 +144,7 @@ def make_user(database: Database, vault: Vault) -> MakeUser:
     """
 
     async def make(*, email: str | None = None) -> UserActor:
-        subject = f"user_{uuid.uuid4().hex}"
-        address = email or f"{subject}@example.com"
-        async with database.transaction(Anonymous(looks_up=address)) as connection:
-            user_id = await fetch_value(
-                connection,
-                "select visiona.sign_up(%s, %s, %s)",
-                [subject, address, "no hash"],
-            )
-        await vault.create(user_id)
-        return UserActor(user_id, subject)
+        return await add_user(database, vault=vault, email=email)
 
     return make
 

@@ -1,5 +1,7 @@
 """People of the database's tests: an actor with a row of each kind, made behind row-level security."""
 
+import hashlib
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -9,8 +11,11 @@ from psycopg.rows import dict_row
 
 from visiona.billing.model import calendar_period
 from visiona.core.clock import SystemClock
-from visiona.db.actor import UserActor
-from visiona.db.pool import Connection, Database
+from visiona.db.actor import Anonymous, UserActor
+from visiona.db.pool import Connection, Database, fetch_value
+from visiona.passwords.service import address_index
+from visiona.vault.model import Cipher, new_key
+from visiona.vault.service import Vault
 
 # What belongs to nobody in particular; the worker and the system work with it.
 _COMMON_ROWS = """
@@ -34,7 +39,7 @@ insert into sign_in_attempts values (decode(repeat('ab', 32), 'hex'), 0, now())
 _OWN_ROWS = """
 with link as (
   insert into email_links (id, user_id, purpose, address, expires_at)
-  values (gen_random_uuid(), %(user)s, 'reset', 'person@example.com', now() + interval '30 minutes')),
+  values (gen_random_uuid(), %(user)s, 'reset', %(email_links_address)s, now() + interval '30 minutes')),
 session as (
   insert into sessions (id, user_id, secret_hash, expires_at)
   values (gen_random_uuid(), %(user)s, sha256(%(user)s::text::bytea), now() + interval '1 day')
@@ -43,12 +48,12 @@ support_grant as (
   insert into support_grants (user_id, expires_at) values (%(user)s, now() - interval '1 hour')),
 totp as (
   insert into totp_secrets (user_id, secret, confirmed_at)
-  values (%(user)s, decode(repeat('ab', 60), 'hex'), now())),
+  values (%(user)s, %(totp_secrets_secret)s, now())),
 recovery_code as (
   insert into recovery_codes (user_id, code_hash) values (%(user)s, sha256(%(user)s::text::bytea))),
 passkey as (
   insert into passkeys (user_id, credential_id, public_key, name, aaguid)
-  values (%(user)s, sha256(%(user)s::text::bytea), 'key', 'phone', gen_random_uuid())
+  values (%(user)s, sha256(%(user)s::text::bytea), 'key', %(passkeys_name)s, gen_random_uuid())
   returning id),
 passkey_challenge as (
   insert into passkey_challenges (user_id, challenge_hash, expires_at)
@@ -85,8 +90,13 @@ invoice as (
 mail as (insert into mails (id, user_id, kind) values (gen_random_uuid(), %(user)s, 'password_changed')),
 api_key as (
   insert into api_keys (user_id, name, prefix, secret_hash, scopes, expires_at)
-  values (%(user)s, 'a program', 'vsk_' || lpad(%(user)s::text, 22, '0'),
+  values (%(user)s, %(api_keys_name)s, 'vsk_' || lpad(%(user)s::text, 22, '0'),
     sha256(('key of ' || %(user)s)::bytea), '{photos:read,images:write}', now() + interval '1 day')
+  returning id),
+consent as (
+  insert into consents (id, user_id, subject, state, version, text_sha256, name, client, answered_at)
+  values (gen_random_uuid(), %(user)s, 'self', 'given', visiona.consent_version(),
+    decode(repeat('ab', 32), 'hex'), '\\xf8', '\\xf8', now())
   returning id),
 pending as (insert into pending_objects (key, user_id) values (%(folder)s || 'pending.jpg', %(user)s)),
 photo as (
@@ -99,10 +109,11 @@ spare_photo as (
   returning id),
 model as (
   insert into models (user_id, trigger_word, parameters, photo_count, status, version, input_schema)
-  values (%(user)s, 'TOK', '{}', 1, 'Ready', 'version-of-' || %(user)s, '{}') returning id),
+  values (%(user)s, %(models_trigger_word)s, %(models_parameters)s, 1, 'Ready',
+    'version-of-' || %(user)s, '{}') returning id),
 spare_model as (
   insert into models (user_id, trigger_word, parameters, photo_count, status, error_code)
-  values (%(user)s, 'TOK', '{}', 1, 'Failed', 'test') returning id),
+  values (%(user)s, %(models_trigger_word)s, %(models_parameters)s, 1, 'Failed', 'test') returning id),
 model_photo as (
   insert into model_photos select %(user)s, model.id, photo.id from model, photo),
 training as (
@@ -112,20 +123,36 @@ training as (
 run as (
   insert into runs (user_id, model_id, version, trigger_word, prompt, enhance, inputs, num_outputs,
     state, quota_period, provider_id, finished_at)
-  select %(user)s, id, 'version-of-' || %(user)s, 'TOK', 'a portrait', false, '{}', 1,
-    'succeeded', %(period)s, 'prediction-of-' || %(user)s, now() from model
+  select %(user)s, id, 'version-of-' || %(user)s, %(runs_trigger_word)s, %(runs_prompt)s, false,
+    %(runs_inputs)s, 1, 'succeeded', %(period)s, 'prediction-of-' || %(user)s, now() from model
   returning id),
 generation as (
   insert into generations (user_id, model_id, run_id, position, prompt, image_url, thumbnail_url,
     content_type, width, height, size, sha256, parameters)
-  select %(user)s, model.id, run.id, 0, 'a portrait', %(folder)s || '3.webp', %(folder)s || '4.webp',
-    'image/webp', 1, 1, 1, repeat('3', 64), '{}' from model, run
+  select %(user)s, model.id, run.id, 0, %(generations_prompt)s, %(folder)s || '3.webp',
+    %(folder)s || '4.webp', 'image/webp', 1, 1, 1, repeat('3', 64), %(generations_parameters)s from model, run
   returning id)
 select photo.id as photo, spare_photo.id as spare_photo, model.id as model,
   spare_model.id as spare_model, run.id as run, generation.id as generation, invoice.id as invoice,
   api_key.id as api_key, passkey.id as passkey, session.id as session
 from session, passkey, photo, spare_photo, model, spare_model, run, generation, invoice, api_key
 """
+
+
+# What is sealed of theirs, by its place.
+_WORDS = {
+    "email_links.address": "person@example.com",
+    "totp_secrets.secret": "JBSWY3DPEHPK3PXP",
+    "passkeys.name": "phone",
+    "api_keys.name": "a program",
+    "models.trigger_word": "TOK",
+    "models.parameters": "{}",
+    "runs.trigger_word": "TOK",
+    "runs.prompt": "a portrait",
+    "runs.inputs": "{}",
+    "generations.prompt": "a portrait",
+    "generations.parameters": "{}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,19 +172,67 @@ MakePerson = Callable[[], Awaitable[Person]]
 OpenDatabase = Callable[..., AbstractAsyncContextManager[Database]]
 
 
+async def add_user(
+    database: Database,
+    *,
+    vault: Vault | None = None,
+    subject: str | None = None,
+    email: str | None = None,
+    password_hash: str = "no hash",
+) -> UserActor:
+    """Somebody who has signed up, as the application's role; without a `vault` nobody has their key.
+
+    They cannot log in, unless it is with the password of a hash.
+    """
+    subject = subject or f"user_{uuid.uuid4().hex}"
+    address = email or f"{subject}@example.com"
+    async with database.anonymous() as connection:
+        user_id = await fetch_value(connection, "select visiona.next_user_id()", [])
+    cipher = Cipher(user_id, new_key()) if vault is None else await vault.create(user_id)
+    index = address_hash(address) if vault is None else address_index(vault, address)
+    async with database.transaction(Anonymous(looks_up=index.hex())) as connection:
+        done = await fetch_value(
+            connection,
+            "select visiona.sign_up(%s, %s, %s, %s, %s)",
+            [user_id, subject, cipher.seal("users.email", address), index, password_hash],
+        )
+    assert done
+    return UserActor(user_id, subject)
+
+
+async def add_row(owner: Connection, subject: str, email: str, vault: Vault | None = None) -> int:
+    """Somebody with an address and no password, as the superuser. Answers their id."""
+    user_id = await fetch_value(owner, "select nextval('users_id_seq')", [])
+    cipher = Cipher(user_id, new_key()) if vault is None else await vault.create(user_id)
+    index = address_hash(email) if vault is None else address_index(vault, email)
+    await owner.execute(
+        """insert into users (id, clerk_id, email, email_index) overriding system value
+           values (%s, %s, %s, %s)""",
+        [user_id, subject, cipher.seal("users.email", email), index],
+    )
+    return user_id
+
+
+def address_hash(email: str) -> bytes:
+    """In place of an address's index, where there is no vault."""
+    return hashlib.sha256(email.encode()).digest()
+
+
 async def insert_common_rows(owner: Connection) -> None:
     """A row in each table that belongs to no person; once for each database."""
     await owner.execute(_COMMON_ROWS)
 
 
-async def insert_rows(owner: Connection, actor: UserActor) -> Person:
-    """A row of each kind for `actor`, as the superuser."""
+async def insert_rows(owner: Connection, actor: UserActor, cipher: Cipher | None = None) -> Person:
+    """A row of each kind for `actor`, as the superuser; sealed by a key that nobody has, unless by theirs."""
+    cipher = cipher or Cipher(actor.user_id, new_key())
     period = calendar_period(SystemClock().now())
     known = {
         "user": actor.user_id,
         "folder": f"u{actor.user_id}/photos/",
         "period": period.start,
         "period_end": period.end,
+        **{place.replace(".", "_"): cipher.seal(place, text) for place, text in _WORDS.items()},
     }
     async with owner.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(_OWN_ROWS, known)
