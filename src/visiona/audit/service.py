@@ -192,11 +192,11 @@ class AuditService:
             await self._sign(connection, restored=True)
         await self._store_anchors()
 
-    async def verify(self, anchors: ObjectStore | None = None, keys: Sequence[TrustedKey] = ()) -> Report:
-        """Of the chain as it is now. Other `keys` and another place for `anchors` than one's own may be
-        given: copies that no administrator of this machine can change.
+    async def verify(self, keys: Sequence[TrustedKey] = ()) -> Report:
+        """Of the chain as it is now. Only signatures of `keys` count, if any are given: copies that nobody on
+        this machine can change.
         """
-        found = await read_anchors(anchors or self._anchors, keys or (self._key.public,))
+        found = await read_anchors(self._anchors, keys or (self._key.public,))
         async with self._database.transaction(SystemActor("audit")) as connection:
             return await verify(connection, found)
 

@@ -28,11 +28,12 @@ from visiona.entrypoints.api import (
     problems,
 )
 from visiona.entrypoints.api.access import attach
+from visiona.entrypoints.api.origins import request_id_of, with_origin
 from visiona.entrypoints.api.security import guard, payment_origins, security_headers, sign_in_origins
 from visiona.entrypoints.hooks import clerk, replicate, stripe
 from visiona.entrypoints.web import hosted
 from visiona.entrypoints.web.pages import create_pages
-from visiona.entrypoints.web.responses import on_unrouted
+from visiona.entrypoints.web.responses import LINK_ERRORS, on_unrouted
 
 JSON_BODY_LIMIT = 64 * 1024
 API_ROOMS = (
@@ -48,7 +49,6 @@ API_ROOMS = (
     admin,
     events,
     health,
-    media,
 )
 
 
@@ -58,34 +58,38 @@ def create_asgi(app: App) -> Litestar:
         *payment_origins(app.settings),
         *sign_in_origins(app.accounts.hosted, app.settings.origin),
     )
-    headers = security_headers(None, targets)
+    headers = security_headers(targets)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncGenerator[None]:
         await app.open()
-        headers.update(security_headers(await app.objects.link_origin(), targets))
         app.events.start()
         try:
             yield
         finally:
             await app.close()
 
-    async def secure(message: Message, _: Scope) -> None:
+    async def secure(message: Message, scope: Scope) -> None:
         """On everything that is sent, errors and files included."""
         if message["type"] == "http.response.start":
             sent = MutableScopeHeaders.from_message(message)
             for name, value in headers.items():
                 sent.setdefault(name, value)
+            request_id = request_id_of(scope)
+            if request_id is not None:
+                sent.setdefault("X-Request-ID", request_id)
 
     handlers = [handler for room in API_ROOMS for handler in room.HANDLERS] + hosted.HANDLERS
     hooks = [*replicate.HANDLERS, *stripe.HANDLERS, *clerk.HANDLERS]
     api = Router("/", route_handlers=[*handlers, *hooks], exception_handlers=problems.HANDLERS)
+    links = Router("/", route_handlers=media.HANDLERS, exception_handlers=LINK_ERRORS)
     renderer, web, static = create_pages(app)
     asgi = Litestar(
-        [api, web, static],
+        [api, links, web, static],
         lifespan=[lifespan],
         state=State({"visiona": app, "pages": renderer}),
         guards=[guard],
+        middleware=[with_origin],
         dependencies={"app": Provide(lambda: app, sync_to_thread=False)},
         request_max_body_size=JSON_BODY_LIMIT,
         before_send=[secure],

@@ -116,7 +116,8 @@ begin
     else coalesce(claims ->> 'via', 'person') end;
   new.actor_id := case new.actor_kind
     when 'admin' then claims ->> 'user_id'
-    when 'system' then coalesce(claims ->> 'via_id', substring(claims ->> 'sub' from '^system:(.*)$'))
+    when 'system' then case when claims ->> 'via' = 'system' then claims ->> 'via_id'
+      else substring(claims ->> 'sub' from '^system:(.*)$') end
     when 'key' then claims ->> 'via_id' end;
   new.request_id := claims ->> 'request';
   new.client := decode(claims ->> 'client', 'base64');

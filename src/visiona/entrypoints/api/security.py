@@ -17,9 +17,11 @@ from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 
 from visiona.accounts.model import Session, SignedIn
+from visiona.audit import service as audit
 from visiona.bootstrap import App
 from visiona.core.client import ClientInfo
 from visiona.core.errors import Conflict, Forbidden, NotFound, Unauthenticated
+from visiona.core.origin import identified
 from visiona.db.actor import UserActor
 from visiona.entrypoints.api.access import Access, Identity, Role, access_of
 from visiona.keys.model import KEY_MARK, KeyHolder, Scope
@@ -50,14 +52,11 @@ def app_of(connection: AnyConnection) -> App:
     return connection.app.state.visiona
 
 
-def security_headers(image_origin: str | None, form_targets: Sequence[str] = ()) -> dict[str, str]:
-    """What every response carries. `image_origin` is the object store's, where links lead to it;
-    `form_targets` are the origins that a form of ours may lead on to.
-    """
-    images = " ".join(filter(None, ("'self'", image_origin, "blob:", "data:")))
+def security_headers(form_targets: Sequence[str] = ()) -> dict[str, str]:
+    """What every response carries; `form_targets` are the origins that a form of ours may lead on to."""
     targets = " ".join(("'self'", *form_targets))
     policy = (
-        f"default-src 'self'; img-src {images}; object-src 'none'; base-uri 'none'; "
+        f"default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
         f"frame-ancestors 'none'; form-action {targets}"
     )
     return {"Content-Security-Policy": policy, **_HEADERS}
@@ -127,6 +126,22 @@ async def guard(connection: AnyConnection, handler: BaseRouteHandler) -> None:
             return  # pages know people, and nothing of their programs
         check_access(caller, access)
         connection.state[_CALLER_STATE] = caller
+        await _put_on_record(connection, caller)
+
+
+async def _put_on_record(connection: AnyConnection, caller: Caller) -> None:
+    """What follows is this caller's doing, and where it is done from may be read by them. Nothing is done by
+    reading, except by an administrator: their looks are on record.
+    """
+    via, via_id = ("person", None) if caller.key_id is None else ("key", str(caller.key_id))
+    if connection.scope.get("method", "GET") in _SAFE_METHODS and caller.role != "admin":
+        identified(via, via_id)
+        return
+    cipher = (await app_of(connection).vault.ciphers([caller.user_id])).get(caller.user_id)
+    if cipher is None:
+        identified(via, via_id)
+    else:
+        audit.identified(cipher, via, via_id)
 
 
 def _row(connection: AnyConnection, handler: BaseRouteHandler, method: str) -> Access:

@@ -1,12 +1,13 @@
 """What operators do to a running Visiona from the command line, as the worker's role."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from visiona.accounts.model import User
+from visiona.audit.model import Report, TrustedKey
 from visiona.billing.model import LedgerEntry, Quota
 from visiona.bootstrap import App, build, prepare_database
 from visiona.core.errors import VisionaError
@@ -120,6 +121,35 @@ def look_at_payments(email: str) -> None:
     _with_app(read, pays=True)
 
 
+def verify_audit_log(anchors_url: str | None, keys: Sequence[str]) -> Report:
+    """With the anchors at another place, or trusting other keys, than the settings say."""
+    try:
+        trusted = [TrustedKey.parse(key) for key in keys]
+    except ValueError:
+        raise CommandFailed("That is no key: `visiona audit key` shows what one looks like.") from None
+
+    async def verify(app: App) -> Report:
+        return await app.audit.verify(trusted)
+
+    return _with_app(verify, instead={} if anchors_url is None else {"anchors_url": anchors_url})
+
+
+def anchor_audit_log() -> None:
+    async def anchor(app: App) -> None:
+        await app.audit.anchor()
+
+    _with_app(anchor)
+
+
+def audit_key() -> str:
+    """The public key of the anchors."""
+
+    async def read(app: App) -> str:
+        return str(app.audit.public_key)
+
+    return _with_app(read)
+
+
 def diagnose() -> list[Finding]:
     """Readiness of everything that a request needs, as this machine sees it."""
 
@@ -145,8 +175,12 @@ def _settings() -> Generator[Settings]:
         raise CommandFailed(str(error)) from error
 
 
-def _with_app(use: Callable[[App], Awaitable[T]], *, pays: bool = False) -> T:
-    """`use` with an app of the worker's role; `pays` if it speaks to the payment service."""
+def _with_app(
+    use: Callable[[App], Awaitable[T]], *, pays: bool = False, instead: Mapping[str, str] | None = None
+) -> T:
+    """`use` with an app of the worker's role; `pays` if it speaks to the payment service. `instead` are
+    settings that are others for this command.
+    """
 
     async def run(settings: Settings) -> T:
         app = build(settings, "worker")
@@ -163,7 +197,7 @@ def _with_app(use: Callable[[App], Awaitable[T]], *, pays: bool = False) -> T:
         # These commands do not speak to the image service; a token need not be at hand.
         token = settings.replicate_api_token or "unused"
         try:
-            return asyncio.run(run(replace(settings, replicate_api_token=token, **unneeded)))
+            return asyncio.run(run(replace(settings, replicate_api_token=token, **unneeded, **(instead or {}))))
         except VisionaError as error:
             raise CommandFailed(error.detail) from error
         except RetryLater as error:

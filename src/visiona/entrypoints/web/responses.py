@@ -11,10 +11,13 @@ from litestar.exceptions import HTTPException, NotFoundException, ValidationExce
 from visiona.bootstrap import App
 from visiona.core.errors import NotFound, VisionaError
 from visiona.entrypoints.api import problems
+from visiona.entrypoints.api.origins import request_id_of
 from visiona.entrypoints.api.security import actor_for, visitor_of
 from visiona.entrypoints.api.views import me_view
 from visiona.entrypoints.web.offers import with_a_way_up
 from visiona.entrypoints.web.rendering import Pages
+from visiona.ports.storage import ObjectMissing
+from visiona.vault.model import Unreadable
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -79,6 +82,9 @@ def on_page_error(request: AnyRequest, error: Exception) -> Response[Any]:
     elif isinstance(error, HTTPException):
         status = error.status_code
         detail = "There is nothing at this address." if status == 404 else "This request cannot be answered."
+    elif isinstance(error, Unreadable):
+        status = problems.on_unreadable_object(request, error).status_code or 500
+        detail = "This picture was damaged where it is kept, and is not shown."
     else:
         status = problems.on_unexpected(request, error).status_code or 500
         detail = "Something went wrong on our side. Try again in a moment."
@@ -89,16 +95,30 @@ def on_page_error(request: AnyRequest, error: Exception) -> Response[Any]:
         status=status,
         title=HTTPStatus(status).phrase,
         detail=detail,
-        request_id=None,
+        request_id=request_id_of(request.scope),
     )
 
 
 def on_unrouted(request: AnyRequest, error: HTTPException) -> Response[Any]:
     """An address that no route has: a page for a browser, a problem document for a program."""
-    browser = "text/html" in request.headers.get("accept", "")
-    if browser and not request.scope["path"].startswith(("/api/", "/media/")):
+    if _reads_pages(request) and not request.scope["path"].startswith("/api/"):
         return on_page_error(request, error)
     return problems.on_http_exception(request, error)
+
+
+def _on_link_error(request: AnyRequest, error: Exception) -> Response[Any]:
+    """Whoever follows an old link in a browser reads what has become of it; programs and `<img>` get the
+    problem document.
+    """
+    if _reads_pages(request):
+        return on_page_error(request, NotFoundException() if isinstance(error, ObjectMissing) else error)
+    return next(problems.HANDLERS[kind] for kind in type(error).__mro__ if kind in problems.HANDLERS)(
+        request, error
+    )
+
+
+def _reads_pages(request: AnyRequest) -> bool:
+    return "text/html" in request.headers.get("accept", "")
 
 
 def _pages(request: AnyRequest) -> Pages:
@@ -113,3 +133,6 @@ def safe_path(wanted: str) -> str:
 
 PAGE_ERRORS = dict.fromkeys(problems.HANDLERS, on_page_error)
 """Failures as pages, for Litestar."""
+
+LINK_ERRORS = dict.fromkeys(problems.HANDLERS, _on_link_error)
+"""Failures of links to objects."""

@@ -8,11 +8,13 @@ from functools import partial
 from typing import Any
 
 import procrastinate
+from procrastinate import JobContext
 from procrastinate.jobs import Job as QueuedJob
 from procrastinate.jobs import Status
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
 
 from visiona.bootstrap import App
+from visiona.core.origin import Origin, coming_from
 from visiona.db.jobs import Job, RetryLater
 
 # A worker that was killed is noticed this long after its last sign of life.
@@ -63,14 +65,25 @@ def build_queue(app: App) -> procrastinate.App:
 
 def _register(queue: procrastinate.App, job: Job) -> None:
     if job.swept:
-        queue.task(name=job.name)(_left_to_the_sweep(job))
+        queue.task(name=job.name, pass_context=True)(_as_itself(job.name, _left_to_the_sweep(job)))
         return
     if job.cron is None:
-        queue.task(name=job.name, retry=Backoff(lasting=job.lasting))(job.run)
+        retry = Backoff(lasting=job.lasting)
+        queue.task(name=job.name, pass_context=True, retry=retry)(_as_itself(job.name, job.run))
         return
     # What is periodic comes again by itself, and needs no retry.
-    task = queue.task(name=job.name)(_without_timestamp(job.run))
-    queue.periodic(cron=job.cron)(task)
+    periodic = _as_itself(job.name, _without_timestamp(job.run))
+    queue.periodic(cron=job.cron)(queue.task(name=job.name, pass_context=True)(periodic))
+
+
+def _as_itself(name: str, run: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """What a job does is on record as its doing, not as that of whoever's rows it is about."""
+
+    async def named(context: JobContext, **arguments: Any) -> None:
+        with coming_from(Origin(request_id=f"job-{context.job.id}", via="system", via_id=name)):
+            await run(**arguments)
+
+    return named
 
 
 def _left_to_the_sweep(job: Job) -> Callable[..., Awaitable[None]]:

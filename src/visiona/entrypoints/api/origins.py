@@ -1,0 +1,34 @@
+"""Each request has an id, and whatever it does is on record as coming from where it comes from."""
+
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from visiona.core.ids import opaque_id
+from visiona.core.origin import Origin, coming_from
+from visiona.entrypoints.api.security import client_of
+
+_REQUEST_ID = "visiona_request_id"
+
+
+def with_origin(app: ASGIApp) -> ASGIApp:
+    """A middleware: who is asking is not known yet; `security.guard` says so when it is."""
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = opaque_id()
+        _state(scope)[_REQUEST_ID] = request_id
+        client = client_of(ASGIConnection(scope))
+        with coming_from(Origin(request_id=request_id, via="visitor", client=client)):
+            await app(scope, receive, send)
+
+    return call
+
+
+def request_id_of(scope: Scope) -> str | None:
+    """The id of this request; none where it has no route."""
+    return _state(scope).get(_REQUEST_ID)
+
+
+def _state(scope: Scope) -> dict[str, Any]:
+    return scope["state"]
