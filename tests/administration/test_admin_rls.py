@@ -316,7 +316,8 @@ async def test_a_suspended_person_starts_nothing_more(
     """Not even by a request that was let in before."""
     run: LiteralString = """insert into runs (user_id, model_id, version, trigger_word, prompt, enhance,
         inputs, num_outputs, quota_period)
-      values (%(user)s, %(model)s, 'version-of-' || %(user)s, 'TOK', 'me', false, '{}', 1, %(period)s)"""
+      values (%(user)s, %(model)s, 'version-of-' || %(user)s, %(runs_trigger_word)s, %(runs_prompt)s, false,
+        %(runs_inputs)s, 1, %(period)s)"""
     training: LiteralString = """insert into trainings (user_id, model_id, quota_period)
       values (%(user)s, %(spare_model)s, %(period)s)"""
     for query in (run, training):

@@ -282,7 +282,8 @@ async def test_suspending_ends_sessions_keys_and_open_work(
 ) -> None:
     await owner.execute(
         """insert into runs (user_id, model_id, version, trigger_word, prompt, enhance, inputs, num_outputs,
-             quota_period) values (%(user)s, %(model)s, 'v', 'TOK', 'x', false, '{}', 1, %(period)s)""",
+             quota_period) values (%(user)s, %(model)s, 'v', %(runs_trigger_word)s, %(runs_prompt)s, false,
+               %(runs_inputs)s, 1, %(period)s)""",
         alice.rows,
     )
     await service.suspend(admin, alice.id, Reason.LIKENESS)

@@ -24,6 +24,7 @@ from visiona.objects.model import Kind, LinkSigner, new_key
 from visiona.objects.service import ObjectService
 from visiona.ports.remote import RemoteState, TrainingReport
 from visiona.ports.trainer import TrainingOrder, UploadedArchive
+from visiona.vault.service import Vault
 
 OVERDUE = MAX_AGE + ENDING_TIME + timedelta(minutes=1)
 VERSION = f"me/shard:{'0' * 64}"
@@ -124,6 +125,7 @@ async def workshop(
     owner: Connection,
     make_user: MakeUser,
     catalogue: Catalogue,
+    vault: Vault,
     tmp_path: Path,
 ) -> Workshop:
     actor = await make_user()
@@ -141,9 +143,9 @@ async def workshop(
     trainer, clock = FakeTrainer(), SystemClock()
 
     def service(connected: Database) -> CloneService:
-        objects = ObjectService(connected, store, LinkSigner(b"secret"), clock)
+        objects = ObjectService(connected, vault, store, LinkSigner(b"secret"), clock)
         billing = BillingService(connected, clock, catalogue)
-        return CloneService(connected, clock, trainer, objects, billing, None)
+        return CloneService(connected, vault, clock, trainer, objects, billing, None)
 
     return Workshop(service(worker_database), service(database), trainer, owner, actor)
 

@@ -194,8 +194,9 @@ READINGS = {
     "errors that tell": "select file_url::integer from photos",
     "errors that divide": "select 1 / (user_id - <bob>) from photos",
     "errors before the filter": "select * from photos where file_url::integer = 1 or user_id = <bob>",
-    "errors in an index": "select * from runs where (inputs ->> 'x')::integer = 1 / (user_id - <bob>)",
-    "errors of a constraint": "select ('{' || prompt || '}')::jsonb from runs where user_id <> <alice>",
+    "errors in an index": """select * from runs
+        where convert_from(inputs, 'UTF8')::integer = 1 / (user_id - <bob>)""",
+    "errors of a constraint": "select convert_from(prompt, 'UTF8')::jsonb from runs where user_id <> <alice>",
     "a loop that raises": """do $$ declare r record; begin
         for r in select * from users where id <> <alice> loop raise exception '%', r; end loop; end $$""",
     "everybody's triggers": "select * from information_schema.triggers, information_schema.table_constraints",
@@ -242,16 +243,16 @@ WRITINGS = {
         values (<bob>, <bob_spare_model>, now())""",
     "a run of another's clone": """insert into runs (user_id, model_id, version, trigger_word, prompt,
           enhance, inputs, num_outputs, quota_period)
-        select <alice>, <bob_model>, 'version-of-<bob>', 'TOK', 'x', false, '{}', 1, period_start
+        select <alice>, <bob_model>, 'version-of-<bob>', <sealed>, <sealed>, false, <sealed>, 1, period_start
         from quota_usage where resource = 'images'""",
     "a run of another's weights": """insert into runs (user_id, model_id, version, trigger_word, prompt,
           enhance, inputs, num_outputs, quota_period)
-        select <alice>, <alice_model>, 'version-of-<bob>', 'TOK', 'x', false, '{}', 1, period_start
-        from quota_usage where resource = 'images'""",
+        select <alice>, <alice_model>, 'version-of-<bob>', <sealed>, <sealed>, false, <sealed>, 1,
+          period_start from quota_usage where resource = 'images'""",
     "an image in another's run": """insert into generations (user_id, model_id, run_id, position, prompt,
           image_url, thumbnail_url, content_type, width, height, size, sha256, parameters)
-        values (<alice>, null, <bob_run>, 2, 'x', 'u<alice>/x', 'u<alice>/y', 'image/webp', 1, 1, 1,
-          repeat('x', 64), '{}')""",
+        values (<alice>, null, <bob_run>, 2, <sealed>, 'u<alice>/x', 'u<alice>/y', 'image/webp', 1, 1, 1,
+          repeat('x', 64), <sealed>)""",
     "a recovery code for another": """insert into recovery_codes (user_id, code_hash)
         values (<bob>, sha256('x'))""",
     "a passkey for another": """insert into passkeys (user_id, credential_id, public_key, name, aaguid)
@@ -312,6 +313,9 @@ CALLS = {
     "enqueue": """select visiona.enqueue('generations.submit',
         '{"user_id": <bob>, "run_id": <bob_run>}', true)""",
     "find_credentials": "select * from visiona.find_credentials('<bob_email>')",
+    "find_consent": "select * from visiona.find_consent('<random>')",
+    "give_consent": "select visiona.give_consent('<random>', '2026-11-23', '\\xab', '\\xf8', '\\xf8')",
+    "end_consent": "select visiona.end_consent('<random>')",
     "find_email_link": "select * from visiona.find_email_link('<random>')",
     "find_passkey": "select * from visiona.find_passkey(sha256('x'))",
     "find_session": "select * from visiona.find_session('<random>', sha256('x'))",

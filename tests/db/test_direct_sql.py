@@ -16,10 +16,11 @@ RESERVE = """update quota_usage set reserved = %(amount)s, entry = 'reserve', re
   where resource = %(resource)s"""
 RUN = """insert into runs (user_id, model_id, version, trigger_word, prompt, enhance, inputs, num_outputs,
     quota_period)
-  select %(user)s, %(model)s, 'version-of-' || %(user)s, 'TOK', 'me', false, '{}', %(outputs)s, %(period)s
+  select %(user)s, %(model)s, 'version-of-' || %(user)s, %(runs_trigger_word)s, %(runs_prompt)s, false,
+    %(runs_inputs)s, %(outputs)s, %(period)s
   from generate_series(1, %(times)s)"""
 MODEL = """insert into models (user_id, trigger_word, parameters, photo_count)
-  values (%(user)s, 'TOK', '{}', 1)"""
+  values (%(user)s, %(models_trigger_word)s, %(models_parameters)s, 1)"""
 TRAINING = """insert into trainings (user_id, model_id, quota_period)
   values (%(user)s, %(spare_model)s, %(period)s)"""
 
@@ -74,8 +75,8 @@ async def test_the_worker_cannot_deliver_into_anothers_run(
             alice,
             """insert into generations (user_id, model_id, run_id, position, prompt, image_url, thumbnail_url,
                  content_type, width, height, size, sha256, parameters)
-               values (%(user)s, %(model)s, %(run)s, 2, 'me', %(folder)s || 'x', %(folder)s || 'y',
-                 'image/webp', 1, 1, 1, repeat('f', 64), '{}')""",
+               values (%(user)s, %(model)s, %(run)s, 2, %(generations_prompt)s, %(folder)s || 'x',
+                 %(folder)s || 'y', 'image/webp', 1, 1, 1, repeat('f', 64), %(generations_parameters)s)""",
             **{parent: bob.rows[parent]},
         )
 

@@ -63,6 +63,7 @@ class Scene:
             "bob_claims": json.dumps(self.bob.person.actor.claims()),
             "forged": IdentityKey(b"x" * 32).prove("", json.dumps(self.bob.person.actor.claims())),
             "random": uuid.uuid4(),
+            "sealed": "decode(repeat('f8', 40), 'hex')",  # it looks so
         }
         return re.sub(r"<(\w+)>", lambda match: str(values[match[1]]), statement)
 
@@ -125,11 +126,13 @@ async def _fill(owner: Connection) -> None:
            select id, 'test', 'cus_' || md5(id::text) from users
            on conflict (user_id) do update set customer_id = excluded.customer_id""",
         """insert into models (user_id, trigger_word, parameters, photo_count, status, version, input_schema)
-           select id, 'TOK', '{}', 1, 'Ready', md5('version ' || id), '{}' from users""",
+           select id, decode(repeat('f8', 40), 'hex'), decode(repeat('f8', 40), 'hex'), 1, 'Ready',
+             md5('version ' || id), '{}' from users""",
         """insert into runs (user_id, version, trigger_word, prompt, enhance, inputs, num_outputs, state,
              quota_period, provider_id, finished_at)
-           select u.id, 'v', 'TOK', md5('prompt ' || u.id || g), false, '{}', 1, 'succeeded', now(),
-             md5('prediction ' || u.id || g), now()
+           select u.id, 'v', decode(repeat('f8', 40), 'hex'),
+             '\\xf8'::bytea || sha256(('prompt ' || u.id || g)::bytea), false,
+             decode(repeat('f8', 40), 'hex'), 1, 'succeeded', now(), md5('prediction ' || u.id || g), now()
            from users u, generate_series(1, 3) g""",
         "analyze",
     ):

@@ -15,6 +15,7 @@ from visiona.core.errors import Invalid
 from visiona.db.actor import UserActor
 from visiona.db.idempotency import IdempotencyKey, claim, record
 from visiona.db.pool import Connection, Database
+from visiona.vault.service import Vault
 
 Spend = Callable[[UserActor, IdempotencyKey | None], Awaitable[int]]
 
@@ -25,13 +26,14 @@ async def person(make_user: MakeUser) -> UserActor:
 
 
 @pytest.fixture
-def spend(database: Database, catalogue: Catalogue) -> Spend:
+def spend(database: Database, catalogue: Catalogue, vault: Vault) -> Spend:
     """As a service does it: claim the key, reserve an image, record what was made."""
     billing, ids = BillingService(database, SystemClock(), catalogue), itertools.count(1)
 
     async def spend(actor: UserActor, key: IdempotencyKey | None) -> int:
+        cipher = await vault.cipher(actor.user_id)
         async with database.transaction(actor) as connection:
-            known = await claim(connection, actor.user_id, key)
+            known = await claim(connection, cipher, actor.user_id, key)
             if known is not None:
                 return known
             await billing.reserve(connection, actor.user_id, Resource.IMAGES, 1)
@@ -104,7 +106,7 @@ async def test_a_failed_transaction_frees_the_key(
 
     async def fail() -> None:
         async with database.transaction(person) as connection:
-            await claim(connection, person.user_id, key)
+            await claim(connection, None, person.user_id, key)
             raise LookupError
 
     with pytest.raises(LookupError):
@@ -122,7 +124,7 @@ async def test_a_twin_of_a_failing_request_takes_its_place(
 
     async def fail_slowly() -> None:
         async with database.transaction(person) as connection:
-            await claim(connection, person.user_id, key)
+            await claim(connection, None, person.user_id, key)
             claimed.set()
             await asyncio.sleep(0.1)
             raise LookupError
@@ -157,3 +159,32 @@ async def test_old_keys_are_forgotten_and_fresh_ones_are_not(
     await purge.run()
     rows = await owner.execute("select key from idempotency_keys where user_id = %s", [person.user_id])
     assert await rows.fetchall() == [("fresh",)]
+
+
+async def test_what_is_kept_of_a_request_tells_nobody_who_guesses_it(
+    spend: Spend, owner: Connection, person: UserActor, make_user: MakeUser
+) -> None:
+    key = IdempotencyKey("k", "generate", {"prompt": "me"})
+    twin = await make_user()
+    for actor in (person, twin):
+        await spend(actor, key)
+    cursor = await owner.execute(
+        "select request_hash from idempotency_keys where user_id = any (%s)", [[person.user_id, twin.user_id]]
+    )
+    first, second = [row[0] for row in await cursor.fetchall()]
+    assert first != second
+    assert key.digest() not in first + second
+
+
+async def test_what_an_earlier_release_kept_still_counts(
+    spend: Spend, owner: Connection, person: UserActor
+) -> None:
+    """It kept the hash as it was."""
+    key = IdempotencyKey("k", "generate", {"prompt": "me"})
+    first = await spend(person, key)
+    await owner.execute(
+        "update idempotency_keys set request_hash = %s where user_id = %s", [key.digest(), person.user_id]
+    )
+    assert await spend(person, key) == first
+    with pytest.raises(Invalid):
+        await spend(person, IdempotencyKey("k", "generate", {"prompt": "you"}))

@@ -119,7 +119,8 @@ TABLES = {
                "%(folder)s || 'fresh.jpg', %(folder)s || 'fresh.webp', 1, 1, 1, repeat('f', 64))"),
     "public.models": Table(
         app="own own - own", worker="own - own -", owner="user_id", update="status",
-        insert="(user_id, trigger_word, parameters, photo_count) values (%(user)s, 'TOK', '{}', 1)"),
+        insert="(user_id, trigger_word, parameters, photo_count) values (%(user)s, "
+               "%(models_trigger_word)s, %(models_parameters)s, 1)"),
     "public.model_photos": Table(
         app="own own - -", worker="own - - -", owner="user_id", update="photo_id",
         insert="(user_id, model_id, photo_id) values (%(user)s, %(model)s, %(spare_photo)s)"),
@@ -129,13 +130,14 @@ TABLES = {
     "public.runs": Table(
         app="own own own -", worker="own - own -", owner="user_id", update="cancel_requested_at",
         insert="(user_id, model_id, version, trigger_word, prompt, enhance, inputs, num_outputs, "
-               "quota_period) values (%(user)s, %(model)s, 'version-of-' || %(user)s, 'TOK', 'me', false, "
-               "'{}', 1, %(period)s)"),
+               "quota_period) values (%(user)s, %(model)s, 'version-of-' || %(user)s, "
+               "%(runs_trigger_word)s, %(runs_prompt)s, false, %(runs_inputs)s, 1, %(period)s)"),
     "public.generations": Table(
         app="own - - own", worker="own own - -", owner="user_id", update="prompt",
         insert="(user_id, model_id, run_id, position, prompt, image_url, thumbnail_url, content_type, "
-               "width, height, size, sha256, parameters) values (%(user)s, %(model)s, %(run)s, 1, 'me', "
-               "%(folder)s || 'a', %(folder)s || 'b', 'image/webp', 1, 1, 1, repeat('f', 64), '{}')"),
+               "width, height, size, sha256, parameters) values (%(user)s, %(model)s, %(run)s, 1, "
+               "%(generations_prompt)s, %(folder)s || 'a', %(folder)s || 'b', 'image/webp', 1, 1, 1, "
+               "repeat('f', 64), %(generations_parameters)s)"),
     "public.api_keys": Table(
         app="own - own -", worker="system - - system", owner="user_id", update="revoked_at",
         insert="(user_id, name, prefix, secret_hash, scopes, expires_at) values (%(user)s, 'new', "
@@ -147,6 +149,10 @@ TABLES = {
         app="own own own -", worker="system - - system", owner="user_id", update="used_at",
         insert="(id, user_id, purpose, address, expires_at) "
                "values (gen_random_uuid(), %(user)s, 'reset', 'x@example.com', now())"),
+    "public.consents": Table(
+        app="own own own -", worker="own - - -", owner="user_id", update="state",
+        insert="(id, user_id, subject, state, label, expires_at) "
+               "values (gen_random_uuid(), %(user)s, 'other', 'asked', '\\xf8', now() + interval '1 day')"),
     "public.departed_subjects": Table(
         app="- - - -", worker="system system - -", owner=None, update="departed_at",
         insert="(subject_hash) values (decode(repeat('00', 32), 'hex'))"),

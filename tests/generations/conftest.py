@@ -27,6 +27,7 @@ from visiona.ports.enhancer import Enhancement, EnhancementRequest
 from visiona.ports.generator import GenerationOrder
 from visiona.ports.imaging import ProcessedImage
 from visiona.ports.remote import PredictionReport, RemoteState
+from visiona.vault.service import Vault
 
 SCHEMAS: dict[str, Any] = {
     "Input": {
@@ -159,13 +160,20 @@ async def studio(
     owner: Connection,
     make_user: MakeUser,
     catalogue: Catalogue,
+    vault: Vault,
     tmp_path: Path,
 ) -> Studio:
     actor = await make_user()
+    cipher = await vault.cipher(actor.user_id)
     cursor = await owner.execute(
         """insert into models (user_id, trigger_word, parameters, photo_count, status, version, input_schema)
-           values (%s, 'TOK', '{}', 10, 'Ready', 'me/clone:' || repeat('0', 64), %s::jsonb) returning id""",
-        [actor.user_id, json.dumps(SCHEMAS)],
+           values (%s, %s, %s, 10, 'Ready', 'me/clone:' || repeat('0', 64), %s::jsonb) returning id""",
+        [
+            actor.user_id,
+            cipher.seal("models.trigger_word", "TOK"),
+            cipher.seal("models.parameters", "{}"),
+            json.dumps(SCHEMAS),
+        ],
     )
     row = await cursor.fetchone()
     assert row is not None
@@ -175,9 +183,10 @@ async def studio(
         store = open_store(tmp_path.as_uri())
         return GenerationService(
             connected,
+            vault,
             clock,
             Providers(generator, NoEnhancer(), imaging),
-            ObjectService(connected, store, LinkSigner(b"secret"), clock),
+            ObjectService(connected, vault, store, LinkSigner(b"secret"), clock),
             BillingService(connected, clock, catalogue),
             user_ref=str,
             webhook_url=None,

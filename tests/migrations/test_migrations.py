@@ -23,6 +23,7 @@ from visiona.db.jobs import enqueue
 from visiona.db.migrate import Migration, MigrationError, migrate, own_migrations, pending
 from visiona.db.pool import Database, fetch_value
 from visiona.db.roles import APP_ROLE, OWNER_ROLE, WORKER_ROLE, RoleSecrets, url_for_role
+from visiona.vault.model import Cipher, new_key
 
 IDENTITY = IdentityKey(b"i" * 32)
 SECRETS = RoleSecrets(app="app", worker="worker", identity=IDENTITY)
@@ -93,10 +94,13 @@ async def _use(app: Database, worker: Database, superuser_url: str) -> None:
         await connection.execute(
             """with model as (
                  insert into models (user_id, trigger_word, parameters, photo_count)
-                 values (%(user)s, 'TOK', '{}', 1) returning id)
+                 values (%(user)s, %(sealed)s, %(sealed)s, 1) returning id)
                insert into trainings (user_id, model_id, quota_period)
                select %(user)s, model.id, q.period_start from model, quota_usage q""",
-            {"user": alice.user_id},
+            {
+                "user": alice.user_id,
+                "sealed": Cipher(alice.user_id, new_key()).seal("models.trigger_word", "TOK"),
+            },
         )
         await enqueue(connection, "payments.sync", once=True, user_id=alice.user_id)
         assert await pending(connection) == []

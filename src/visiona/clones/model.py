@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,9 @@ MAX_PHOTOS = 40
 # Replicate holds at most 1,000 models in an account, any number of versions in a model: each clone
 # is a version in one of these.
 DESTINATION_SHARDS = 64
+
+# What of a provider's own words is kept.
+QUOTE_MAX = 1000
 
 # No training of this trainer takes this long; what does is lost.
 MAX_AGE = timedelta(hours=6)
@@ -31,14 +34,14 @@ class Clone:
 
     id: int
     user_id: int
-    trigger_word: str
+    trigger_word: str = field(repr=False)
     status: str
     progress: float
-    parameters: dict[str, Any]
+    parameters: dict[str, Any] = field(repr=False)
     photo_count: int
     version: str | None
     error_code: str | None
-    error_message: str | None
+    error_message: str | None = field(repr=False)
     created_at: datetime
     ready_at: datetime | None
 
@@ -48,7 +51,7 @@ class ReadyClone:
     """What generating with a clone takes: `input_schema` is the `components.schemas` of its version."""
 
     id: int
-    trigger_word: str
+    trigger_word: str = field(repr=False)
     version: str
     input_schema: dict[str, Any]
 
@@ -62,14 +65,20 @@ class Training:
     model_id: int
     state: WorkState
     archive_id: str | None
-    archive_url: str | None
     provider_id: str | None
     quota_period: datetime
     cancel_requested_at: datetime | None
     submitted_at: datetime | None
     created_at: datetime
-    trigger_word: str
-    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedTraining(Training):
+    """The same with what the trainer is told, for whoever submits it."""
+
+    archive_url: str | None = field(repr=False)
+    trigger_word: str = field(repr=False)
+    parameters: dict[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +220,7 @@ def _printable(text: str) -> str:
 
 
 def training_rejected(message: str) -> Failure:
-    said = f" It said: “{_printable(message)}”." if message else ""
+    said = f" It said: “{_printable(message)[:QUOTE_MAX]}”." if message else ""
     return Failure(
         "training_rejected", f"The training service did not accept this training.{said} {REFUND_NOTE}"
     )

@@ -6,11 +6,10 @@ it reads where the training stands, does the next step, and commits it under the
 
 import asyncio
 import logging
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,10 @@ from visiona.billing import service as billing
 from visiona.billing.model import Resource
 from visiona.billing.service import BillingService
 from visiona.clones import model, store
-from visiona.clones.model import Clone, ReadyClone, Training
+from visiona.clones.model import ClaimedTraining, Clone, ReadyClone, Training
 from visiona.core.clock import Clock
 from visiona.core.errors import FieldError, Invalid
+from visiona.core.scratch import scratch_folder
 from visiona.core.work import Failure, WorkState, may_claim
 from visiona.db import idempotency
 from visiona.db.actor import SystemActor, UserActor
@@ -43,6 +43,9 @@ from visiona.ports.errors import (
 from visiona.ports.remote import RemoteState, TrainingReport
 from visiona.ports.storage import ObjectMissing
 from visiona.ports.trainer import Trainer, TrainingOrder
+from visiona.safety.service import Safety
+from visiona.vault.model import Cipher, Unreadable
+from visiona.vault.service import Vault
 
 SUBMIT_TASK = "clones.submit"
 APPLY_TASK = "clones.apply"
@@ -64,29 +67,35 @@ class CloneService:
     def __init__(
         self,
         database: Database,
+        vault: Vault,
         clock: Clock,
         trainer: Trainer,
         objects: ObjectService,
         billing_service: BillingService,
+        safety: Safety,
         webhook_url: str | None,
     ) -> None:
         self._database = database
+        self._vault = vault
         self._clock = clock
         self._trainer = trainer
         self._objects = objects
         self._billing = billing_service
+        self._safety = safety
         self._webhook_url = webhook_url
 
     # Reading
 
     async def get(self, actor: UserActor, model_id: int) -> Clone:
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
-            return await _existing(connection, actor.user_id, model_id)
+            return await _existing(connection, cipher, model_id)
 
     async def page(self, actor: UserActor, limit: int, before: int | None = None) -> list[Clone]:
         """Newest first, older than the clone `before`."""
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
-            return await store.page(connection, actor.user_id, limit, before)
+            return await store.page(connection, cipher, actor.user_id, limit, before)
 
     # Start
 
@@ -101,20 +110,26 @@ class CloneService:
         """Put a training on record: one clone is set aside, and the worker takes it from here.
 
         `photo_ids` of None means all photos, up to `model.MAX_PHOTOS` of the newest. Raises `Invalid`
-        (`not_enough_photos`, `too_many_photos`, `invalid_input`) or `PaymentRequired`.
+        (`not_enough_photos`, `too_many_photos`, `invalid_input`, `prompt_refused`), `PaymentRequired`, or
+        `TooMany` or `Unavailable` where the day's cap on cost is reached.
         """
         model.check_trigger_word(trigger_word)
         complete = model.training_parameters(parameters)
+        await self._safety.prompts.require(
+            actor, trigger_word, *(v for v in parameters.values() if isinstance(v, str)), field_name="trigger_word"
+        )
         user_id = actor.user_id
-        async with self._database.transaction(actor) as connection:
-            known = await idempotency.claim(connection, user_id, key)
+        cipher = await self._vault.cipher(user_id)
+        spending = self._safety.spending
+        async with spending.watched(actor), self._database.transaction(actor) as connection:
+            known = await idempotency.claim(connection, cipher, user_id, key)
             if known is not None:
-                return await _existing(connection, user_id, known)
+                return await _existing(connection, cipher, known)
             chosen = await photos.select(connection, user_id, photo_ids, model.MAX_PHOTOS)
             _check_choice(photo_ids, chosen)
             period = await self._billing.reserve(connection, user_id, Resource.CLONES, 1)
             model_id = await store.insert(
-                connection, user_id, trigger_word, complete, [photo.id for photo in chosen], period
+                connection, cipher, user_id, trigger_word, complete, [photo.id for photo in chosen], period
             )
             await billing.explain(connection, user_id, Resource.CLONES, period, f"clone:{model_id}")
             await idempotency.record(connection, user_id, key, model_id)
@@ -126,7 +141,8 @@ class CloneService:
             )
             await _enqueue(connection, SUBMIT_TASK, user_id, model_id)
             await notify(connection, user_id, "model", model_id)
-            return await _existing(connection, user_id, model_id)
+            await spending.reserve(connection, f"training:{model_id}", spending.limits.training)
+            return await _existing(connection, cipher, model_id)
 
     # Submit
 
@@ -139,7 +155,7 @@ class CloneService:
         if training is None or not may_claim(training.state, training.submitted_at, now):
             return
         try:
-            if training.archive_url is None and training.cancel_requested_at is None:
+            if training.archive_id is None and training.cancel_requested_at is None:
                 await self._upload_archive(actor, training)
             # All that takes its time comes before the lease, which must outlast the call.
             canceled = training.cancel_requested_at is not None
@@ -173,8 +189,9 @@ class CloneService:
         elif training.cancel_requested_at is not None:
             await self._end_unsubmitted(actor, model_id, WorkState.CANCELED, model.CANCELED_BY_OWNER)
 
-    async def _claim(self, actor: UserActor, model_id: int) -> tuple[Training, bool] | None:
+    async def _claim(self, actor: UserActor, model_id: int) -> tuple[ClaimedTraining, bool] | None:
         """Take the lease; also says whether somebody held it before, whose call may have worked."""
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
             training = await store.lock_training(connection, actor.user_id, model_id)
             now = await database_time(connection)
@@ -182,10 +199,10 @@ class CloneService:
                 return None
             untouched = training.state is WorkState.QUEUED
             if training.cancel_requested_at is not None and untouched:
-                await self._finish(connection, training, WorkState.CANCELED, model.CANCELED_BY_OWNER)
+                await self._finish(connection, cipher, training, WorkState.CANCELED, model.CANCELED_BY_OWNER)
                 return None
-            await store.set_state(connection, training.id, WorkState.SUBMITTING, now)
-            return replace(training, submitted_at=now), not untouched
+            claimed = await store.claim(connection, cipher, training.id, now)
+            return claimed and (claimed, not untouched)
 
     async def _renew(self, actor: UserActor, training: Training) -> bool:
         """Before a call that follows a long look: whether the lease is still ours, and then whole again."""
@@ -202,7 +219,7 @@ class CloneService:
             return held
 
     async def _start_or_find(
-        self, actor: UserActor, training: Training, destination: str, *, look_first: bool
+        self, actor: UserActor, training: ClaimedTraining, destination: str, *, look_first: bool
     ) -> TrainingReport | None:
         """The provider's training, made at most once; None while that cannot be told."""
         order = TrainingOrder(
@@ -261,34 +278,37 @@ class CloneService:
         async with self._database.transaction(actor) as connection:
             ids = await store.photo_ids(connection, actor.user_id, training.model_id)
             chosen = await photos.select(connection, actor.user_id, ids, model.MAX_PHOTOS)
-        with tempfile.TemporaryDirectory(prefix="visiona-archive-") as name:
-            archive = await self._build_archive(chosen, Path(name))
+        with scratch_folder() as folder:
+            archive = await self._build_archive(chosen, folder / "photos.zip")
             try:
                 uploaded = await self._trainer.upload_archive(archive)
             except OutcomeUnknown as error:  # a stray archive expires by itself within a day
                 raise ProviderUnavailable(error.provider, error.reason) from error
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
-            kept = await store.set_archive(connection, training.id, uploaded.id, uploaded.url)
+            kept = await store.set_archive(connection, cipher, training.id, uploaded.id, uploaded.url)
             if not kept:
                 await enqueue(connection, DELETE_ARCHIVE_TASK, archive_id=uploaded.id)
 
-    async def _build_archive(self, chosen: Sequence[Photo], folder: Path) -> Path:
-        """A zip of the photos as they are; names say nothing about the person.
+    async def _build_archive(self, chosen: Sequence[Photo], archive: Path) -> Path:
+        """A zip of the photos as they were uploaded; names say nothing about the person.
 
         Raises `_PhotosGoneError` when too few are left of those that the training was started with.
         """
-        files: list[Path] = []
-        for number, photo in enumerate(chosen, start=1):
-            target = folder / f"{number:04d}.jpg"
-            try:
-                await self._objects.fetch(photo.file_key, target)
-            except ObjectMissing:  # deleted by its owner a moment ago
-                continue
-            files.append(target)
-        if len(files) < model.MIN_PHOTOS:
+        packed = 0
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as bundle:
+            for number, photo in enumerate(chosen, start=1):
+                try:
+                    data = await self._objects.read(photo.file_key, photo.sha256)
+                except ObjectMissing:  # deleted by its owner a moment ago
+                    continue
+                except Unreadable as error:
+                    logger.error("a photo is left out of a training: %s", error)  # noqa: TRY400 - it says all
+                    continue
+                await asyncio.to_thread(bundle.writestr, f"{number:04d}.jpg", data)
+                packed += 1
+        if packed < model.MIN_PHOTOS:
             raise _PhotosGoneError
-        archive = folder / "photos.zip"
-        await asyncio.to_thread(_zip, archive, files)
         return archive
 
     # Apply
@@ -392,25 +412,27 @@ class CloneService:
         await self._end(actor, model_id, WorkState.FAILED, failure)
 
     async def _end(self, actor: UserActor, model_id: int, state: WorkState, failure: Failure) -> None:
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
             training = await store.lock_training(connection, actor.user_id, model_id)
             if training is not None and not training.state.terminal:
-                await self._finish(connection, training, state, failure)
+                await self._finish(connection, cipher, training, state, failure)
 
     async def _end_unsubmitted(
         self, actor: UserActor, model_id: int, state: WorkState, failure: Failure
     ) -> None:
         """The same, unless somebody else has got it to the provider meanwhile."""
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
             training = await store.lock_training(connection, actor.user_id, model_id)
             if training is not None and not training.state.terminal and training.provider_id is None:
-                await self._finish(connection, training, state, failure)
+                await self._finish(connection, cipher, training, state, failure)
 
     async def _finish(
-        self, connection: Connection, training: Training, state: WorkState, failure: Failure
+        self, connection: Connection, cipher: Cipher, training: Training, state: WorkState, failure: Failure
     ) -> None:
         """On the locked training: end it without a clone and give the reservation back."""
-        await store.set_failed(connection, training.model_id, failure)
+        await store.set_failed(connection, cipher, training.model_id, failure)
         action = Action.CLONE_CANCELED if state is WorkState.CANCELED else Action.CLONE_FAILED
         await self._close(connection, training, state, action, used=0)
 
@@ -428,6 +450,9 @@ class CloneService:
             used=used,
             reference=f"clone:{model_id}",
         )
+        spending, untouched = self._safety.spending, training.state is WorkState.QUEUED
+        unspent = spending.limits.training if untouched else Decimal(0)
+        await spending.settle(connection, f"training:{model_id}", unspent)
         if training.archive_id is not None:
             await enqueue(connection, DELETE_ARCHIVE_TASK, archive_id=training.archive_id)
         await audit.record(connection, user_id, action, {"model_id": model_id})
@@ -445,16 +470,18 @@ class CloneService:
 
     async def cancel(self, actor: UserActor, model_id: int) -> Clone:
         """Ask for the end of the training; one that has ended stays as it is."""
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
-            await _existing(connection, actor.user_id, model_id)
+            await _existing(connection, cipher, model_id)
             if await store.request_cancel(connection, actor.user_id, model_id):
                 await _enqueue(connection, APPLY_TASK, actor.user_id, model_id)
-            return await _existing(connection, actor.user_id, model_id)
+            return await _existing(connection, cipher, model_id)
 
     async def delete(self, actor: UserActor, model_id: int) -> None:
         """Delete the clone here, and its weights at the provider. Its images stay in the gallery."""
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
-            clone = await _existing(connection, actor.user_id, model_id)
+            clone = await _existing(connection, cipher, model_id)
             if clone.status == model.PROCESSING:
                 raise model.clone_busy()
             if clone.version is not None:  # asked for while the row still says whose it is
@@ -487,16 +514,19 @@ class CloneService:
         return f"{self._webhook_url}?topic=training&user={training.user_id}&id={training.model_id}"
 
 
-async def require_ready(connection: Connection, user_id: int, model_id: int) -> ReadyClone:
-    """On the caller's transaction: the clone to generate with. Raises `NotFound` or `Conflict`."""
-    ready = await store.find_ready(connection, user_id, model_id)
+async def require_ready(connection: Connection, cipher: Cipher, model_id: int) -> ReadyClone:
+    """On the transaction of the cipher's person: the clone to generate with.
+
+    Raises `NotFound` or `Conflict`.
+    """
+    ready = await store.find_ready(connection, cipher, cipher.user_id, model_id)
     if ready is None:
-        raise model.clone_not_ready((await _existing(connection, user_id, model_id)).status)
+        raise model.clone_not_ready((await _existing(connection, cipher, model_id)).status)
     return ready
 
 
-async def _existing(connection: Connection, user_id: int, model_id: int) -> Clone:
-    clone = await store.find(connection, user_id, model_id)
+async def _existing(connection: Connection, cipher: Cipher, model_id: int) -> Clone:
+    clone = await store.find(connection, cipher, cipher.user_id, model_id)
     if clone is None:
         raise model.clone_not_found()
     return clone
@@ -520,9 +550,3 @@ def _check_choice(photo_ids: Sequence[int] | None, chosen: Sequence[Photo]) -> N
         raise model.not_enough_photos(len(chosen))
     if len(chosen) > model.MAX_PHOTOS:
         raise model.too_many_photos()
-
-
-def _zip(archive: Path, files: Sequence[Path]) -> None:
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as bundle:
-        for file in files:
-            bundle.write(file, file.name)

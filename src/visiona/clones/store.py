@@ -1,15 +1,18 @@
-"""SQL of clones and their trainings."""
+"""SQL of clones and their trainings. A `Cipher` is their owner's."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from psycopg.rows import class_row, kwargs_row
+from psycopg.rows import BaseRowFactory, kwargs_row
 from psycopg.types.json import Jsonb
 
-from visiona.clones.model import Clone, ReadyClone, Training
+from visiona.clones.model import ClaimedTraining, Clone, ReadyClone, Training
 from visiona.core.work import Failure, WorkState
 from visiona.db.pool import Connection, fetch_value
+from visiona.db.sealed import MODEL_ERROR, MODEL_PARAMETERS, MODEL_TRIGGER_WORD, TRAINING_ARCHIVE_URL
+from visiona.db.sealed_rows import opening, seal_json
+from visiona.vault.model import Cipher
 
 _CLONE = """select m.id, m.user_id, m.trigger_word, m.status,
                    case when m.status = 'Ready' then 1 else coalesce(t.progress, 0) end as progress,
@@ -17,15 +20,14 @@ _CLONE = """select m.id, m.user_id, m.trigger_word, m.status,
                    m.created_at, m.ready_at
             from models m left join trainings t on t.user_id = m.user_id and t.model_id = m.id"""
 
-_TRAINING = """select t.id, t.user_id, t.model_id, t.state, t.archive_id, t.archive_url, t.provider_id,
-                      t.quota_period, t.cancel_requested_at, t.submitted_at, t.created_at,
-                      m.trigger_word, m.parameters
-               from trainings t join models m on m.user_id = t.user_id and m.id = t.model_id
-               where t.user_id = %s and t.model_id = %s"""
+_TRAINING_COLUMNS = """t.id, t.user_id, t.model_id, t.state, t.archive_id, t.provider_id, t.quota_period,
+                       t.cancel_requested_at, t.submitted_at, t.created_at"""
+_TRAINING = f"select {_TRAINING_COLUMNS} from trainings t where t.user_id = %s and t.model_id = %s"
 
 
 async def insert(
     connection: Connection,
+    cipher: Cipher,
     user_id: int,
     trigger_word: str,
     parameters: dict[str, Any],
@@ -36,7 +38,12 @@ async def insert(
         connection,
         """insert into models (user_id, trigger_word, parameters, photo_count)
            values (%s, %s, %s, %s) returning id""",
-        [user_id, trigger_word, Jsonb(parameters), len(photo_ids)],
+        [
+            user_id,
+            cipher.seal(MODEL_TRIGGER_WORD.place, trigger_word),
+            seal_json(cipher, MODEL_PARAMETERS, parameters),
+            len(photo_ids),
+        ],
     )
     await connection.execute(
         """insert into model_photos (user_id, model_id, photo_id)
@@ -50,15 +57,17 @@ async def insert(
     return model_id
 
 
-async def find(connection: Connection, user_id: int, model_id: int) -> Clone | None:
-    async with connection.cursor(row_factory=class_row(Clone)) as cursor:
+async def find(connection: Connection, cipher: Cipher, user_id: int, model_id: int) -> Clone | None:
+    async with connection.cursor(row_factory=_clone(cipher)) as cursor:
         await cursor.execute(f"{_CLONE} where m.user_id = %s and m.id = %s", [user_id, model_id])
         return await cursor.fetchone()
 
 
-async def page(connection: Connection, user_id: int, limit: int, before: int | None) -> list[Clone]:
+async def page(
+    connection: Connection, cipher: Cipher, user_id: int, limit: int, before: int | None
+) -> list[Clone]:
     """Newest first, older than the clone `before`."""
-    async with connection.cursor(row_factory=class_row(Clone)) as cursor:
+    async with connection.cursor(row_factory=_clone(cipher)) as cursor:
         await cursor.execute(
             f"""{_CLONE} where m.user_id = %s and (%s::bigint is null or m.id < %s)
                 order by m.id desc limit %s""",
@@ -67,14 +76,21 @@ async def page(connection: Connection, user_id: int, limit: int, before: int | N
         return await cursor.fetchall()
 
 
-async def find_ready(connection: Connection, user_id: int, model_id: int) -> ReadyClone | None:
-    async with connection.cursor(row_factory=class_row(ReadyClone)) as cursor:
+async def find_ready(
+    connection: Connection, cipher: Cipher, user_id: int, model_id: int
+) -> ReadyClone | None:
+    opened = opening(ReadyClone, cipher, (MODEL_TRIGGER_WORD,))
+    async with connection.cursor(row_factory=opened) as cursor:
         await cursor.execute(
             """select id, trigger_word, version, input_schema from models
                where user_id = %s and id = %s and status = 'Ready'""",
             [user_id, model_id],
         )
         return await cursor.fetchone()
+
+
+def _clone(cipher: Cipher) -> BaseRowFactory[Clone]:
+    return opening(Clone, cipher, (MODEL_TRIGGER_WORD, MODEL_ERROR), (MODEL_PARAMETERS,))
 
 
 async def delete(connection: Connection, user_id: int, model_id: int) -> None:
@@ -111,7 +127,7 @@ async def lock_training(connection: Connection, user_id: int, model_id: int) -> 
 
 
 async def _training(connection: Connection, user_id: int, model_id: int, *, lock: bool) -> Training | None:
-    query = f"{_TRAINING} for update of t" if lock else _TRAINING
+    query = f"{_TRAINING} for update" if lock else _TRAINING
     async with connection.cursor(row_factory=kwargs_row(_read_training)) as cursor:
         await cursor.execute(query, [user_id, model_id])
         return await cursor.fetchone()
@@ -121,12 +137,34 @@ def _read_training(*, state: str, **columns: Any) -> Training:
     return Training(state=WorkState(state), **columns)
 
 
-async def set_archive(connection: Connection, training_id: int, archive_id: str, url: str) -> bool:
+def _read_claimed(*, state: str, **columns: Any) -> ClaimedTraining:
+    return ClaimedTraining(state=WorkState(state), **columns)
+
+
+async def claim(
+    connection: Connection, cipher: Cipher, training_id: int, submitted_at: datetime
+) -> ClaimedTraining | None:
+    """On the locked training: take the lease."""
+    texts = (TRAINING_ARCHIVE_URL, MODEL_TRIGGER_WORD)
+    opened = opening(_read_claimed, cipher, texts, (MODEL_PARAMETERS,))
+    async with connection.cursor(row_factory=opened) as cursor:
+        await cursor.execute(
+            f"""update trainings t set state = %s, submitted_at = %s from models m
+                where t.id = %s and m.user_id = t.user_id and m.id = t.model_id
+                returning {_TRAINING_COLUMNS}, t.archive_url, m.trigger_word, m.parameters""",
+            [WorkState.SUBMITTING, submitted_at, training_id],
+        )
+        return await cursor.fetchone()
+
+
+async def set_archive(
+    connection: Connection, cipher: Cipher, training_id: int, archive_id: str, url: str
+) -> bool:
     """False when the training has one already, or has ended."""
     cursor = await connection.execute(
         """update trainings set archive_id = %s, archive_url = %s
            where id = %s and archive_id is null and finished_at is null""",
-        [archive_id, url, training_id],
+        [archive_id, cipher.seal(TRAINING_ARCHIVE_URL.place, url), training_id],
     )
     return cursor.rowcount == 1
 
@@ -170,10 +208,10 @@ async def set_ready(
     )
 
 
-async def set_failed(connection: Connection, model_id: int, failure: Failure) -> None:
+async def set_failed(connection: Connection, cipher: Cipher, model_id: int, failure: Failure) -> None:
     await connection.execute(
         "update models set status = 'Failed', error_code = %s, error_message = %s where id = %s",
-        [failure.code, failure.message, model_id],
+        [failure.code, cipher.seal(MODEL_ERROR.place, failure.message), model_id],
     )
 
 

@@ -11,20 +11,24 @@ from visiona.gallery.model import Query, image_not_found
 from visiona.generations import service as generations
 from visiona.generations.model import GeneratedImage
 from visiona.objects.service import ObjectService
+from visiona.vault.service import Vault
 
 
 class GalleryService:
-    def __init__(self, database: Database, objects: ObjectService) -> None:
+    def __init__(self, database: Database, vault: Vault, objects: ObjectService) -> None:
         self._database = database
+        self._vault = vault
         self._objects = objects
 
     async def page(self, actor: UserActor, query: Query) -> list[GeneratedImage]:
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
-            return await store.page(connection, actor.user_id, query)
+            return await store.page(connection, cipher, actor.user_id, query)
 
     async def get(self, actor: UserActor, image_id: int) -> GeneratedImage:
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
-            image = await store.find(connection, actor.user_id, image_id)
+            image = await store.find(connection, cipher, actor.user_id, image_id)
         if image is None:
             raise image_not_found()
         return image

@@ -5,7 +5,7 @@ import logging
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 PROMPT_MAX = 1500
 OUTPUTS_MAX = 4
 SEED_MAX = 2**31 - 1
+
+# What of a provider's own words is kept.
+QUOTE_MAX = 1000
 
 # The provider stops a generation after 30 minutes.
 MAX_AGE = timedelta(minutes=40)
@@ -46,42 +49,48 @@ class GeneratedImage:
     user_id: int
     model_id: int | None
     run_id: int
-    prompt: str
-    enhanced_prompt: str | None
+    prompt: str = field(repr=False)
+    enhanced_prompt: str | None = field(repr=False)
     image_key: str
     thumbnail_key: str
     width: int
     height: int
     seed: int | None
-    parameters: dict[str, Any]
+    parameters: dict[str, Any] = field(repr=False)
     created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One request for images. `inputs` are the provider's, without the prompt; `seed` is among them."""
+class RunStanding:
+    """How far a request for images has come, without a word of what it is for."""
 
     id: int
     user_id: int
-    model_id: int | None
-    version: str
-    trigger_word: str
-    prompt: str
-    enhance: bool
-    enhanced_prompt: str | None
-    enhancement_provider: str | None
-    enhancement_outcome: str
-    inputs: dict[str, Any]
     num_outputs: int
     state: WorkState
-    progress: float
     provider_id: str | None
-    error_code: str | None
-    error_message: str | None
     quota_period: datetime
     cancel_requested_at: datetime | None
     submitted_at: datetime | None
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Run(RunStanding):
+    """One request for images. `inputs` are the provider's, without the prompt; `seed` is among them."""
+
+    model_id: int | None
+    version: str
+    trigger_word: str = field(repr=False)
+    prompt: str = field(repr=False)
+    enhance: bool
+    enhanced_prompt: str | None = field(repr=False)
+    enhancement_provider: str | None
+    enhancement_outcome: str
+    inputs: dict[str, Any] = field(repr=False)
+    progress: float
+    error_code: str | None
+    error_message: str | None = field(repr=False)
     finished_at: datetime | None
 
     @property
@@ -95,10 +104,10 @@ class RunRequest:
     """What a person asked for; `inputs` are the further ones that the trained version may take."""
 
     model_id: int
-    prompt: str
+    prompt: str = field(repr=False)
     enhance: bool
     num_outputs: int
-    inputs: Mapping[str, Any]
+    inputs: Mapping[str, Any] = field(repr=False)
 
 
 def with_trigger_word(text: str, word: str) -> str:
@@ -125,6 +134,11 @@ def clean_prompt(text: str) -> str:
     if problem is not None:
         raise Invalid("invalid_input", problem.message, errors=[problem])
     return prompt
+
+
+def texts_among(inputs: Mapping[str, Any]) -> list[str]:
+    """What among the inputs somebody may have written: rules that hold for the prompt hold for these too."""
+    return [value for value in inputs.values() if isinstance(value, str)]
 
 
 def resolve_inputs(schemas: Mapping[str, Any], given: Mapping[str, Any], num_outputs: int) -> dict[str, Any]:
@@ -232,7 +246,7 @@ def generation_failed(reason: str | None) -> Failure:
 
 
 def generation_rejected(message: str) -> Failure:
-    printable = "".join(character if character.isprintable() else " " for character in message)
+    printable = "".join(character if character.isprintable() else " " for character in message)[:QUOTE_MAX]
     said = f" It said: “{printable}”." if message else ""
     return Failure(
         "generation_rejected", f"The image service did not accept this generation.{said} {REFUND_NOTE}"

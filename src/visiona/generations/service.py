@@ -6,10 +6,10 @@ the next step and commits it under the row's lock.
 
 import asyncio
 import logging
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from visiona.billing.model import Resource
 from visiona.billing.service import BillingService
 from visiona.clones import service as clones
 from visiona.core.clock import Clock
+from visiona.core.scratch import scratch_folder
 from visiona.core.work import Failure, WorkState, may_claim
 from visiona.db import idempotency
 from visiona.db.actor import SystemActor, UserActor
@@ -28,10 +29,10 @@ from visiona.db.idempotency import IdempotencyKey
 from visiona.db.jobs import RetryLater, enqueue
 from visiona.db.pool import Connection, Database, database_time
 from visiona.generations import model, store
-from visiona.generations.model import GeneratedImage, Run, RunRequest
+from visiona.generations.model import GeneratedImage, Run, RunRequest, RunStanding
 from visiona.objects.model import Kind, new_key
 from visiona.objects.service import ObjectService
-from visiona.ports.enhancer import EnhancementRequest, Enhancer
+from visiona.ports.enhancer import Enhancement, EnhancementRequest, Enhancer
 from visiona.ports.errors import (
     OutcomeUnknown,
     ProviderError,
@@ -42,6 +43,10 @@ from visiona.ports.errors import (
 from visiona.ports.generator import GenerationOrder, Generator
 from visiona.ports.imaging import ImageProcessor, ImageRefused, ProcessedImage
 from visiona.ports.remote import PredictionReport, RemoteState
+from visiona.safety.model import refusal_failure
+from visiona.safety.service import Safety
+from visiona.vault.model import Cipher, KeyDestroyed
+from visiona.vault.service import Vault
 
 SUBMIT_TASK = "generations.submit"
 APPLY_TASK = "generations.apply"
@@ -77,39 +82,45 @@ class GenerationService:
     def __init__(
         self,
         database: Database,
+        vault: Vault,
         clock: Clock,
         providers: Providers,
         objects: ObjectService,
         billing_service: BillingService,
+        safety: Safety,
         *,
         user_ref: Callable[[int], str],
         webhook_url: str | None,
     ) -> None:
         self._database = database
+        self._vault = vault
         self._clock = clock
         self._generator = providers.generator
         self._enhancer = providers.enhancer
         self._imaging = providers.imaging
         self._objects = objects
         self._billing = billing_service
+        self._safety = safety
         self._user_ref = user_ref
         self._webhook_url = webhook_url
 
     # Reading
 
     async def get(self, actor: UserActor, run_id: int) -> tuple[Run, list[GeneratedImage]]:
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
-            run = await _existing(connection, actor.user_id, run_id)
-            images = await store.images_of(connection, actor.user_id, [run_id])
+            run = await _existing(connection, cipher, run_id)
+            images = await store.images_of(connection, cipher, actor.user_id, [run_id])
         return run, images.get(run_id, [])
 
     async def page(
         self, actor: UserActor, limit: int, before: int | None = None
     ) -> list[tuple[Run, list[GeneratedImage]]]:
         """Newest first, older than the run `before`."""
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
-            runs = await store.page(connection, actor.user_id, limit, before)
-            images = await store.images_of(connection, actor.user_id, [run.id for run in runs])
+            runs = await store.page(connection, cipher, actor.user_id, limit, before)
+            images = await store.images_of(connection, cipher, actor.user_id, [run.id for run in runs])
         return [(run, images.get(run.id, [])) for run in runs]
 
     # Start
@@ -117,19 +128,23 @@ class GenerationService:
     async def start(self, actor: UserActor, request: RunRequest, key: IdempotencyKey | None = None) -> Run:
         """Put a run on record: its images are set aside, and the worker takes it from here.
 
-        Raises `Invalid`, `NotFound`, `Conflict` (`clone_not_ready`) or `PaymentRequired`.
+        Raises `Invalid` (also `prompt_refused`), `NotFound`, `Conflict` (`clone_not_ready`), `PaymentRequired`,
+        or `TooMany` or `Unavailable` where the day's cap on cost is reached.
         """
         prompt = model.clean_prompt(request.prompt)
+        await self._safety.prompts.require(actor, prompt, *model.texts_among(request.inputs))
         user_id = actor.user_id
-        async with self._database.transaction(actor) as connection:
-            known = await idempotency.claim(connection, user_id, key)
+        cipher = await self._vault.cipher(user_id)
+        spending = self._safety.spending
+        async with spending.watched(actor), self._database.transaction(actor) as connection:
+            known = await idempotency.claim(connection, cipher, user_id, key)
             if known is not None:
-                return await _existing(connection, user_id, known)
-            clone = await clones.require_ready(connection, user_id, request.model_id)
+                return await _existing(connection, cipher, known)
+            clone = await clones.require_ready(connection, cipher, request.model_id)
             inputs = model.resolve_inputs(clone.input_schema, request.inputs, request.num_outputs)
             period = await self._billing.reserve(connection, user_id, Resource.IMAGES, request.num_outputs)
             accepted = replace(request, prompt=prompt, inputs=inputs)
-            run_id = await store.insert(connection, user_id, clone, accepted, period)
+            run_id = await store.insert(connection, cipher, user_id, clone, accepted, period)
             await billing.explain(connection, user_id, Resource.IMAGES, period, f"run:{run_id}")
             await idempotency.record(connection, user_id, key, run_id)
             await audit.record(
@@ -140,18 +155,30 @@ class GenerationService:
             )
             await _enqueue(connection, SUBMIT_TASK, user_id, run_id)
             await notify(connection, user_id, "run", run_id)
-            return await _existing(connection, user_id, run_id)
+            cost = spending.limits.generation(request.num_outputs, enhance=request.enhance)
+            await spending.reserve(connection, f"run:{run_id}", cost)
+            return await _existing(connection, cipher, run_id)
 
     # Submit
 
     async def submit(self, user_id: int, run_id: int) -> None:
         """Hand the run to the image service, once. Raises `RetryLater` when it cannot be had now."""
         actor = UserActor(user_id)
+        try:
+            cipher = await self._vault.cipher(user_id)
+        except KeyDestroyed:
+            return  # they were erased, and what they asked for with them
         async with self._database.transaction(actor) as connection:
-            run = await store.find(connection, user_id, run_id)
+            run = await store.find(connection, cipher, user_id, run_id)
             now = await database_time(connection)
         if run is None or not may_claim(run.state, run.submitted_at, now):
             return
+        if run.state is WorkState.QUEUED and run.cancel_requested_at is None:
+            rule = await self._safety.prompts.review(run.prompt)
+            if rule is not None:
+                await self._safety.prompts.note(actor, rule)
+                await self._end_unsubmitted(actor, run_id, WorkState.FAILED, refusal_failure(rule))
+                return
         if run.enhancement_outcome == "pending" and run.cancel_requested_at is None:
             await self._enhance(actor, run)
         try:
@@ -173,9 +200,15 @@ class GenerationService:
                 user_ref=self._user_ref(run.user_id),
             )
         )
+        if enhancement.text is not None:
+            rule = await self._safety.prompts.review(enhancement.text)
+            if rule is not None:  # talked into it, or by itself: the person's own words are drawn
+                logger.warning("an enhanced prompt was refused: %s", rule)
+                enhancement = Enhancement("refused", enhancement.provider)
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
             if await store.set_enhancement(
-                connection, run.id, enhancement.outcome, enhancement.provider, enhancement.text
+                connection, cipher, run.id, enhancement.outcome, enhancement.provider, enhancement.text
             ):
                 await notify(connection, actor.user_id, "run", run.id)
 
@@ -197,14 +230,15 @@ class GenerationService:
 
     async def _claim(self, actor: UserActor, run_id: int) -> tuple[Run, bool] | None:
         """Take the lease; also says whether somebody held it before, whose call may have worked."""
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
-            run = await store.lock(connection, actor.user_id, run_id)
+            run = await store.lock(connection, cipher, actor.user_id, run_id)
             now = await database_time(connection)
             if run is None or not may_claim(run.state, run.submitted_at, now):
                 return None
             untouched = run.state is WorkState.QUEUED
             if run.cancel_requested_at is not None and untouched:
-                await self._finish(connection, run, WorkState.CANCELED, model.CANCELED_BY_OWNER)
+                await self._finish(connection, cipher, run, WorkState.CANCELED, model.CANCELED_BY_OWNER)
                 return None
             await store.set_state(connection, run.id, WorkState.SUBMITTING, now)
             return replace(run, submitted_at=now), not untouched
@@ -212,7 +246,7 @@ class GenerationService:
     async def _renew(self, actor: UserActor, run: Run) -> bool:
         """Before a call that follows a long look: whether the lease is still ours, and then whole again."""
         async with self._database.transaction(actor) as connection:
-            current = await store.lock(connection, actor.user_id, run.id)
+            current = await store.lock_standing(connection, actor.user_id, run.id)
             held = (
                 current is not None
                 and current.state is WorkState.SUBMITTING
@@ -262,7 +296,7 @@ class GenerationService:
 
     async def _adopt(self, actor: UserActor, run: Run, report: PredictionReport) -> None:
         async with self._database.transaction(actor) as connection:
-            current = await store.lock(connection, actor.user_id, run.id)
+            current = await store.lock_standing(connection, actor.user_id, run.id)
             if current is not None and current.provider_id == report.id:
                 return  # somebody who looked for it was faster, and follows it
             wanted = current is not None and current.state is WorkState.SUBMITTING
@@ -277,7 +311,7 @@ class GenerationService:
     async def _hand_back(self, actor: UserActor, run_id: int) -> None:
         """The call certainly had no effect: let the next one try without looking."""
         async with self._database.transaction(actor) as connection:
-            run = await store.lock(connection, actor.user_id, run_id)
+            run = await store.lock_standing(connection, actor.user_id, run_id)
             if run is not None and run.state is WorkState.SUBMITTING:
                 await store.set_state(connection, run.id, WorkState.QUEUED, None)
 
@@ -286,7 +320,7 @@ class GenerationService:
     async def observe(self, user_id: int, run_id: int, provider_id: str) -> None:
         """A webhook spoke of this run: ask the provider, or end what nobody asked for."""
         async with self._database.transaction(UserActor(user_id)) as connection:
-            run = await store.find(connection, user_id, run_id)
+            run = await store.find_standing(connection, user_id, run_id)
         if run is not None and run.provider_id == provider_id and run.state.terminal:
             return
         if run is not None and run.provider_id in {None, provider_id} and not run.state.terminal:
@@ -301,7 +335,7 @@ class GenerationService:
         """Look at the provider and move the run on. The sweep repeats what fails here."""
         actor = UserActor(user_id)
         async with self._database.transaction(actor) as connection:
-            run = await store.find(connection, user_id, run_id)
+            run = await store.find_standing(connection, user_id, run_id)
         if run is None or run.state.terminal:
             return
         try:
@@ -320,20 +354,20 @@ class GenerationService:
             logger.exception("run %s is given up", run_id)
             await self._fail(actor, run_id, model.TIMED_OUT)
 
-    async def _apply_unsubmitted(self, actor: UserActor, run: Run) -> None:
+    async def _apply_unsubmitted(self, actor: UserActor, run: RunStanding) -> None:
         if self._overdue(run):
             await self._fail(actor, run.id, model.TIMED_OUT)
         else:
             await self.submit(actor.user_id, run.id)
 
-    async def _look(self, run: Run, provider_id: str) -> PredictionReport:
+    async def _look(self, run: RunStanding, provider_id: str) -> PredictionReport:
         report = await self._generator.get_prediction(provider_id)
         unwanted = run.cancel_requested_at is not None or self._age(run) > model.MAX_AGE
         if unwanted and not report.state.terminal:
             report = await self._generator.cancel_prediction(provider_id)
         return report
 
-    async def _apply_report(self, actor: UserActor, run: Run, report: PredictionReport) -> None:
+    async def _apply_report(self, actor: UserActor, run: RunStanding, report: PredictionReport) -> None:
         if report.state is RemoteState.SUCCEEDED and report.outputs_gone:
             await self._fail(actor, run.id, model.OUTPUTS_GONE)
         elif report.state is RemoteState.SUCCEEDED:
@@ -347,7 +381,7 @@ class GenerationService:
         else:
             await self._show_progress(actor, run, report.progress)
 
-    async def _apply_canceled(self, actor: UserActor, run: Run) -> None:
+    async def _apply_canceled(self, actor: UserActor, run: RunStanding) -> None:
         if run.cancel_requested_at is not None:
             await self._end(actor, run.id, WorkState.CANCELED, model.CANCELED_BY_OWNER)
         elif self._age(run) > model.MAX_AGE:
@@ -355,15 +389,14 @@ class GenerationService:
         else:
             await self._fail(actor, run.id, model.ENDED_BY_PROVIDER)
 
-    async def _show_progress(self, actor: UserActor, run: Run, progress: float) -> None:
+    async def _show_progress(self, actor: UserActor, run: RunStanding, progress: float) -> None:
         async with self._database.transaction(actor) as connection:
             if await store.set_progress(connection, run.id, progress):
                 await notify(connection, actor.user_id, "run", run.id)
 
-    async def _collect(self, actor: UserActor, run: Run, outputs: Sequence[str]) -> None:
+    async def _collect(self, actor: UserActor, run: RunStanding, outputs: Sequence[str]) -> None:
         """Copy the outputs into our storage and end the run with what was delivered."""
-        with tempfile.TemporaryDirectory(prefix="visiona-run-") as name:
-            folder = Path(name)
+        with scratch_folder() as folder:
             fetched = await asyncio.gather(
                 *(self._fetch(url, folder / str(n)) for n, url in enumerate(outputs[: run.num_outputs]))
             )
@@ -389,44 +422,56 @@ class GenerationService:
 
     async def _deliver(self, actor: UserActor, run_id: int, deliveries: Sequence[_Delivery]) -> bool:
         """False when the run has ended meanwhile; then the objects are nobody's."""
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
-            run = await store.lock(connection, actor.user_id, run_id)
+            run = await store.lock(connection, cipher, actor.user_id, run_id)
             if run is None or run.state.terminal:
                 return False
             for position, item in enumerate(deliveries):
                 await store.insert_image(
-                    connection, run, position, item.image_key, item.thumbnail_key, item.image
+                    connection, cipher, run, position, item.image_key, item.thumbnail_key, item.image
                 )
             await self._objects.settle(connection, _keys(deliveries))
-            await self._close(connection, run, WorkState.SUCCEEDED, None, delivered=len(deliveries))
+            await self._close(connection, cipher, run, WorkState.SUCCEEDED, None, delivered=len(deliveries))
         return True
 
     async def _fail(self, actor: UserActor, run_id: int, failure: Failure) -> None:
         await self._end(actor, run_id, WorkState.FAILED, failure)
 
     async def _end(self, actor: UserActor, run_id: int, state: WorkState, failure: Failure) -> None:
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
-            run = await store.lock(connection, actor.user_id, run_id)
+            run = await store.lock_standing(connection, actor.user_id, run_id)
             if run is not None and not run.state.terminal:
-                await self._finish(connection, run, state, failure)
+                await self._finish(connection, cipher, run, state, failure)
 
     async def _end_unsubmitted(
         self, actor: UserActor, run_id: int, state: WorkState, failure: Failure
     ) -> None:
         """The same, unless somebody else has got it to the provider meanwhile."""
+        cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
-            run = await store.lock(connection, actor.user_id, run_id)
+            run = await store.lock_standing(connection, actor.user_id, run_id)
             if run is not None and not run.state.terminal and run.provider_id is None:
-                await self._finish(connection, run, state, failure)
+                await self._finish(connection, cipher, run, state, failure)
 
-    async def _finish(self, connection: Connection, run: Run, state: WorkState, failure: Failure) -> None:
+    async def _finish(
+        self, connection: Connection, cipher: Cipher, run: RunStanding, state: WorkState, failure: Failure
+    ) -> None:
         """On the locked run: end it without images and give the reservation back."""
-        await self._close(connection, run, state, failure, delivered=0)
+        await self._close(connection, cipher, run, state, failure, delivered=0)
 
     async def _close(
-        self, connection: Connection, run: Run, state: WorkState, failure: Failure | None, *, delivered: int
+        self,
+        connection: Connection,
+        cipher: Cipher,
+        run: RunStanding,
+        state: WorkState,
+        failure: Failure | None,
+        *,
+        delivered: int,
     ) -> None:
-        await store.finish(connection, run.id, state, failure)
+        await store.finish(connection, cipher, run.id, state, failure)
         await billing.settle(
             connection,
             run.user_id,
@@ -436,11 +481,17 @@ class GenerationService:
             used=delivered,
             reference=f"run:{run.id}",
         )
+        await self._safety.spending.settle(connection, f"run:{run.id}", self._unspent(run))
         canceled = state is WorkState.CANCELED
         action = Action.GENERATION_CANCELED if canceled else Action.GENERATION_FINISHED
         details: Mapping[str, Any] = {"run_id": run.id, "state": state, "images": delivered}
         await audit.record(connection, run.user_id, action, details)
         await notify(connection, run.user_id, "run", run.id)
+
+    def _unspent(self, run: RunStanding) -> Decimal:
+        """The provider may charge for whatever it was given, images that are not delivered included."""
+        untouched = run.state is WorkState.QUEUED
+        return self._safety.spending.limits.image * run.num_outputs if untouched else Decimal(0)
 
     # Sweep
 
@@ -455,14 +506,15 @@ class GenerationService:
     async def cancel(self, actor: UserActor, run_id: int) -> None:
         """Ask for the end of the run; one that has ended stays as it is."""
         async with self._database.transaction(actor) as connection:
-            await _existing(connection, actor.user_id, run_id)
+            if await store.find_standing(connection, actor.user_id, run_id) is None:
+                raise model.run_not_found()
             if await store.request_cancel(connection, actor.user_id, run_id):
                 await _enqueue(connection, APPLY_TASK, actor.user_id, run_id)
 
-    def _age(self, run: Run) -> timedelta:
+    def _age(self, run: RunStanding) -> timedelta:
         return self._clock.now() - run.created_at
 
-    def _overdue(self, run: Run) -> bool:
+    def _overdue(self, run: RunStanding) -> bool:
         """Past its time, and past the time that the provider has to end it."""
         return self._age(run) > model.MAX_AGE + ENDING_TIME
 
@@ -479,8 +531,8 @@ async def delete_images(
     return await store.delete_images(connection, user_id, image_ids)
 
 
-async def _existing(connection: Connection, user_id: int, run_id: int) -> Run:
-    run = await store.find(connection, user_id, run_id)
+async def _existing(connection: Connection, cipher: Cipher, run_id: int) -> Run:
+    run = await store.find(connection, cipher, cipher.user_id, run_id)
     if run is None:
         raise model.run_not_found()
     return run
@@ -498,11 +550,11 @@ def _delivery(user_id: int, image: ProcessedImage) -> _Delivery:
     )
 
 
-def _files(deliveries: Sequence[_Delivery]) -> dict[str, tuple[Path, str]]:
-    files: dict[str, tuple[Path, str]] = {}
+def _files(deliveries: Sequence[_Delivery]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
     for item in deliveries:
-        files[item.image_key] = (item.image.master, item.image.content_type)
-        files[item.thumbnail_key] = (item.image.thumbnail, "image/webp")
+        files[item.image_key] = item.image.master
+        files[item.thumbnail_key] = item.image.thumbnail
     return files
 
 

@@ -1,34 +1,68 @@
-"""SQL of runs and the images they delivered."""
+"""SQL of runs and the images they delivered. A `Cipher` is their owner's."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString, TypeVar
 
-from psycopg.rows import class_row, kwargs_row
-from psycopg.types.json import Jsonb
+from psycopg.rows import BaseRowFactory, kwargs_row
 
 from visiona.clones.model import ReadyClone
 from visiona.core.work import Failure, WorkState
 from visiona.db.pool import Connection, fetch_value
-from visiona.generations.model import GeneratedImage, Run, RunRequest
+from visiona.db.sealed import (
+    IMAGE_ENHANCED_PROMPT,
+    IMAGE_PARAMETERS,
+    IMAGE_PROMPT,
+    RUN_ENHANCED_PROMPT,
+    RUN_ERROR,
+    RUN_INPUTS,
+    RUN_PROMPT,
+    RUN_TRIGGER_WORD,
+)
+from visiona.db.sealed_rows import opening, seal_json
+from visiona.generations.model import GeneratedImage, Run, RunRequest, RunStanding
 from visiona.ports.imaging import ProcessedImage
+from visiona.vault.model import Cipher
 
+T = TypeVar("T")
+
+_STANDING = """select id, user_id, num_outputs, state, provider_id, quota_period, cancel_requested_at,
+                      submitted_at, created_at
+               from runs"""
 _RUN = """select id, user_id, model_id, version, trigger_word, prompt, enhance, enhanced_prompt,
                  enhancement_provider, enhancement_outcome, inputs, num_outputs, state, progress,
                  provider_id, error_code, error_message, quota_period, cancel_requested_at,
                  submitted_at, created_at, finished_at
           from runs"""
+_RUN_TEXTS = (RUN_TRIGGER_WORD, RUN_PROMPT, RUN_ENHANCED_PROMPT, RUN_ERROR)
 
 _IMAGE_COLUMNS = """id, user_id, model_id, run_id, prompt, enhanced_prompt, image_url as image_key,
                    thumbnail_url as thumbnail_key, width, height, seed, parameters, created_at"""
+
+
+def _read_standing(*, state: str, **columns: Any) -> RunStanding:
+    return RunStanding(state=WorkState(state), **columns)
 
 
 def _read_run(*, state: str, **columns: Any) -> Run:
     return Run(state=WorkState(state), **columns)
 
 
+def _run(cipher: Cipher) -> BaseRowFactory[Run]:
+    return opening(_read_run, cipher, _RUN_TEXTS, (RUN_INPUTS,))
+
+
+def _image(cipher: Cipher) -> BaseRowFactory[GeneratedImage]:
+    return opening(GeneratedImage, cipher, (IMAGE_PROMPT, IMAGE_ENHANCED_PROMPT), (IMAGE_PARAMETERS,))
+
+
 async def insert(
-    connection: Connection, user_id: int, clone: ReadyClone, request: RunRequest, quota_period: datetime
+    connection: Connection,
+    cipher: Cipher,
+    user_id: int,
+    clone: ReadyClone,
+    request: RunRequest,
+    quota_period: datetime,
 ) -> int:
     return await fetch_value(
         connection,
@@ -39,38 +73,57 @@ async def insert(
             user_id,
             clone.id,
             clone.version,
-            clone.trigger_word,
-            request.prompt,
+            cipher.seal(RUN_TRIGGER_WORD.place, clone.trigger_word),
+            cipher.seal(RUN_PROMPT.place, request.prompt),
             request.enhance,
             "pending" if request.enhance else "not_requested",
-            Jsonb(dict(request.inputs)),
+            seal_json(cipher, RUN_INPUTS, dict(request.inputs)),
             request.num_outputs,
             quota_period,
         ],
     )
 
 
-async def find(connection: Connection, user_id: int, run_id: int) -> Run | None:
-    return await _find(connection, user_id, run_id, lock=False)
+async def find(connection: Connection, cipher: Cipher, user_id: int, run_id: int) -> Run | None:
+    return await _find(connection, _run(cipher), _RUN, user_id, run_id)
 
 
-async def lock(connection: Connection, user_id: int, run_id: int) -> Run | None:
+async def lock(connection: Connection, cipher: Cipher, user_id: int, run_id: int) -> Run | None:
     """The same, held until this transaction ends."""
-    return await _find(connection, user_id, run_id, lock=True)
+    return await _find(connection, _run(cipher), _RUN, user_id, run_id, lock=True)
 
 
-async def _find(connection: Connection, user_id: int, run_id: int, *, lock: bool) -> Run | None:
-    query = f"{_RUN} where user_id = %s and id = %s"
+async def find_standing(connection: Connection, user_id: int, run_id: int) -> RunStanding | None:
+    return await _find(connection, kwargs_row(_read_standing), _STANDING, user_id, run_id)
+
+
+async def lock_standing(connection: Connection, user_id: int, run_id: int) -> RunStanding | None:
+    """The same, held until this transaction ends."""
+    return await _find(connection, kwargs_row(_read_standing), _STANDING, user_id, run_id, lock=True)
+
+
+async def _find(
+    connection: Connection,
+    rows: BaseRowFactory[T],
+    columns: LiteralString,
+    user_id: int,
+    run_id: int,
+    *,
+    lock: bool = False,
+) -> T | None:
+    query = f"{columns} where user_id = %s and id = %s"
     if lock:
         query = f"{query} for update"
-    async with connection.cursor(row_factory=kwargs_row(_read_run)) as cursor:
+    async with connection.cursor(row_factory=rows) as cursor:
         await cursor.execute(query, [user_id, run_id])
         return await cursor.fetchone()
 
 
-async def page(connection: Connection, user_id: int, limit: int, before: int | None) -> list[Run]:
+async def page(
+    connection: Connection, cipher: Cipher, user_id: int, limit: int, before: int | None
+) -> list[Run]:
     """Newest first, older than the run `before`."""
-    async with connection.cursor(row_factory=kwargs_row(_read_run)) as cursor:
+    async with connection.cursor(row_factory=_run(cipher)) as cursor:
         await cursor.execute(
             f"{_RUN} where user_id = %s and (%s::bigint is null or id < %s) order by id desc limit %s",
             [user_id, before, before, limit],
@@ -79,10 +132,10 @@ async def page(connection: Connection, user_id: int, limit: int, before: int | N
 
 
 async def images_of(
-    connection: Connection, user_id: int, run_ids: Sequence[int]
+    connection: Connection, cipher: Cipher, user_id: int, run_ids: Sequence[int]
 ) -> dict[int, list[GeneratedImage]]:
     """Images by run, in the order in which they were delivered."""
-    async with connection.cursor(row_factory=class_row(GeneratedImage)) as cursor:
+    async with connection.cursor(row_factory=_image(cipher)) as cursor:
         await cursor.execute(
             f"""select {_IMAGE_COLUMNS} from generations where user_id = %s and run_id = any(%s)
                 order by run_id, position""",
@@ -105,13 +158,18 @@ async def request_cancel(connection: Connection, user_id: int, run_id: int) -> b
 
 
 async def set_enhancement(
-    connection: Connection, run_id: int, outcome: str, provider: str | None, text: str | None
+    connection: Connection,
+    cipher: Cipher,
+    run_id: int,
+    outcome: str,
+    provider: str | None,
+    text: str | None,
 ) -> bool:
     """False when it was set before."""
     cursor = await connection.execute(
         """update runs set enhancement_outcome = %s, enhancement_provider = %s, enhanced_prompt = %s
            where id = %s and enhancement_outcome = 'pending'""",
-        [outcome, provider, text, run_id],
+        [outcome, provider, cipher.seal_optional(RUN_ENHANCED_PROMPT.place, text), run_id],
     )
     return cursor.rowcount == 1
 
@@ -130,7 +188,7 @@ async def set_running(connection: Connection, run_id: int, provider_id: str) -> 
     )
 
 
-async def predictions_of_others(connection: Connection, run: Run) -> frozenset[str]:
+async def predictions_of_others(connection: Connection, run: RunStanding) -> frozenset[str]:
     """What the provider makes, or made, for this person's other runs of that time."""
     rows = await (
         await connection.execute(
@@ -151,18 +209,22 @@ async def set_progress(connection: Connection, run_id: int, progress: float) -> 
     return cursor.rowcount == 1
 
 
-async def finish(connection: Connection, run_id: int, state: WorkState, failure: Failure | None) -> None:
+async def finish(
+    connection: Connection, cipher: Cipher, run_id: int, state: WorkState, failure: Failure | None
+) -> None:
+    said = failure and cipher.seal(RUN_ERROR.place, failure.message)
     await connection.execute(
         """update runs set state = %s, finished_at = now(), error_code = %s, error_message = %s,
                   enhancement_outcome = case enhancement_outcome when 'pending' then 'unavailable'
                                         else enhancement_outcome end
            where id = %s""",
-        [state, failure and failure.code, failure and failure.message, run_id],
+        [state, failure and failure.code, said, run_id],
     )
 
 
 async def insert_image(
     connection: Connection,
+    cipher: Cipher,
     run: Run,
     position: int,
     image_key: str,
@@ -179,8 +241,8 @@ async def insert_image(
             run.model_id,
             run.id,
             position,
-            run.prompt,
-            run.enhanced_prompt,
+            cipher.seal(IMAGE_PROMPT.place, run.prompt),
+            cipher.seal_optional(IMAGE_ENHANCED_PROMPT.place, run.enhanced_prompt),
             image_key,
             thumbnail_key,
             image.content_type,
@@ -189,7 +251,7 @@ async def insert_image(
             image.size,
             image.sha256,
             run.inputs.get("seed"),
-            Jsonb(run.inputs),
+            seal_json(cipher, IMAGE_PARAMETERS, run.inputs),
         ],
     )
 

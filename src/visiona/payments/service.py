@@ -188,7 +188,7 @@ class PaymentService:
         async with self._database.transaction(actor) as connection:
             await _count_page(connection)
             # It refuses another wish under the same key; the same wish leads to the same checkout anyway.
-            await idempotency.claim(connection, actor.user_id, key)
+            await idempotency.claim(connection, None, actor.user_id, key)
             customer = await store.ensure_customer(connection, actor.user_id, self._settings.mode)
             elsewhere = customer.mode != self._settings.mode
             if elsewhere:
