@@ -32,7 +32,9 @@ ROOMS = {
     "objects",
     "passwords",
     "payments",
+    "consents",
     "photos",
+    "safety",
     "vault",
 }
 
@@ -103,6 +105,7 @@ SDKS = {
         "accounts/",
         "adapters/clerk/",
         "adapters/master_keys/",
+        "audit/",
         "factors/",
         "sandbox/clerk/",
         "vault/",
