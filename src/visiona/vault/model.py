@@ -1,7 +1,8 @@
 """What one person's key can do. Pure: nothing here is read from anywhere."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from visiona.vault.stream import ReadRange, Unreadable, open_pieces, open_range, plain_size, seal_pieces
 
-__all__ = ["KEY_BYTES", "VERSION", "Cipher", "KeyDestroyed", "KeyMissing", "Unreadable", "new_key"]
+__all__ = ["KEY_BYTES", "VERSION", "Cipher", "KeyDestroyed", "KeyMissing", "Survey", "Unreadable", "new_key"]
 
 KEY_BYTES = 32
 VERSION = b"\xf8"
@@ -26,6 +27,26 @@ class KeyMissing(Exception):
 
 class KeyDestroyed(Exception):
     """The key of this person was destroyed: nothing that it sealed can be read, nor can it be made anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What is in the key store: all is well where only `wrapped_by` and `destroyed` have anything to tell."""
+
+    wrapped_by: Mapping[str, int]
+    """How many keys each master key has wrapped, by its name."""
+    destroyed: frozenset[int]
+    """The people whose keys were destroyed."""
+    in_one_place: frozenset[str]
+    """Keys and tombstones that the store or the mirror lacks."""
+    left_over: frozenset[str]
+    """Keys that are there although they were destroyed."""
+    different: frozenset[str]
+    """Keys that are not the same in the store and in the mirror."""
+
+    @property
+    def sound(self) -> bool:
+        return not (self.in_one_place or self.left_over or self.different)
 
 
 def new_key() -> bytes:

@@ -11,7 +11,8 @@ import hmac
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -23,14 +24,14 @@ from visiona.core.guard import forbid_open_transaction
 from visiona.ports.errors import ProviderError
 from visiona.ports.master_key import MasterKey
 from visiona.ports.storage import ObjectMissing, ObjectStore
-from visiona.vault.model import Cipher, KeyDestroyed, KeyMissing, new_key
+from visiona.vault.model import Cipher, KeyDestroyed, KeyMissing, Survey, new_key
 
 CACHE_S = 60.0
 _CACHED = 10_000
 _AT_ONCE = 16
 _INDEX = "index"
 _JSON = "application/json"
-_PERSON = re.compile(r"u([1-9][0-9]*)\.(json|destroyed)")
+_PERSON = re.compile(r"u([1-9][0-9]*)")
 
 T = TypeVar("T")
 
@@ -96,9 +97,7 @@ class Vault:
         if await self.is_destroyed(user_id):
             raise KeyDestroyed(f"the key of user {user_id} was destroyed")
         await self._write_new(_name(user_id))
-        if await self.is_destroyed(user_id):  # meanwhile
-            await self.destroy(user_id)
-            raise KeyDestroyed(f"the key of user {user_id} was destroyed")
+        await self._stay_destroyed(_name(user_id))
         return await self.cipher(user_id)
 
     async def cipher(self, user_id: int) -> Cipher:
@@ -164,6 +163,106 @@ class Vault:
             raise RuntimeError("the vault is not open")
         return hmac.new(self._index_key, f"{purpose}\0{value}".encode(), hashlib.sha256).digest()
 
+    async def people(self) -> frozenset[int]:
+        """Everybody who has a key, in the store or in the mirror."""
+        keys = [await _names(store, "json") for store in self._stores]
+        return frozenset(int(name[1:]) for name in frozenset[str]().union(*keys) - {_INDEX})
+
+    async def destroyed(self) -> frozenset[int]:
+        """Everybody whose key was destroyed; they are never heard of again, and their ids not used again."""
+        tombstones = [await _names(store, "destroyed") for store in self._stores]
+        return frozenset(int(name[1:]) for name in frozenset[str]().union(*tombstones))
+
+    async def survey(self) -> Survey:
+        """Look at every key in both places, without unwrapping any."""
+        forbid_open_transaction("the key store")
+        keys = [await _names(store, "json") for store in self._stores]
+        tombstones = [await _names(store, "destroyed") for store in self._stores]
+        every, dead = frozenset[str]().union(*keys), frozenset[str]().union(*tombstones)
+        wrapped_by, different = Counter[str](), set[str]()
+        async for name, copies in self._copies(every - dead):
+            wrapped_by.update([_key_file(copies[0]).master])
+            if any(copy != copies[0] for copy in copies):
+                different.add(name)
+        lacking = [(every - dead) - known for known in keys] + [dead - known for known in tombstones]
+        return Survey(
+            wrapped_by=dict(wrapped_by),
+            destroyed=frozenset(int(name[1:]) for name in dead),
+            in_one_place=frozenset[str]().union(*lacking),
+            left_over=every & dead,
+            different=frozenset(different),
+        )
+
+    async def sync_mirror(self) -> int:
+        """Bring store and mirror to the same, and answer how many keys that concerned.
+
+        What one lacks the other gives, in both directions; what is destroyed in one is destroyed in both,
+        and is never brought back. Two different keys of one person are left as they are.
+        """
+        survey = await self.survey()
+        for user_id in sorted(survey.destroyed):
+            if _name(user_id) in survey.in_one_place | survey.left_over:
+                await self.destroy(user_id)
+        dead = {_name(user_id) for user_id in survey.destroyed}
+        for name in sorted(survey.in_one_place - dead):
+            await self._write_new(name)
+            await self._stay_destroyed(name)
+        mended = 0
+        for name in sorted(survey.different):
+            mended += await self._rewrap(name)
+        return len(survey.in_one_place | survey.left_over) + mended
+
+    async def rotate(self, progress: Callable[[int, int], None]) -> int:
+        """Wrap every key by the first master key, and answer how many could not be (see `sync_mirror`).
+
+        May be stopped at any time and run again: what is done is not done again, and keys stay usable all
+        the while, where the old master key is configured beside the new one. `progress` is told how many
+        of how many were looked at.
+        """
+        forbid_open_transaction("the key store")
+        keys = [await _names(store, "json") for store in self._stores]
+        every = frozenset[str]().union(*keys)
+        looked_at = failed = 0
+        progress(0, len(every))
+        async for name, copies in self._copies(every):
+            done = all(copy == copies[0] for copy in copies) and len(copies) == len(self._stores)
+            if not done or _key_file(copies[0]).master != self._master.name:
+                failed += not await self._rewrap(name)
+            looked_at += 1
+            progress(looked_at, len(every))
+        return failed
+
+    async def _copies(self, names: Iterable[str]) -> AsyncIterator[tuple[str, list[bytes]]]:
+        """Each key's files, the store's first, of those that are still there."""
+        wanted = sorted(names)
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = wanted[start : start + _AT_ONCE]
+            for name, found in zip(some, await asyncio.gather(*map(self._read_all, some)), strict=True):
+                if copies := [copy for copy in found if copy is not None]:
+                    yield name, copies
+
+    async def _read_all(self, name: str) -> list[bytes | None]:
+        return await asyncio.gather(*(_read(store, f"{name}.json") for store in self._stores))
+
+    async def _rewrap(self, name: str) -> bool:
+        """Wrap a key anew in each place; False, and nothing is changed, where the places differ."""
+        copies = [copy for copy in await self._read_all(name) if copy is not None]
+        keys = {await self._unwrap(name, copy) for copy in copies}
+        if len(keys) != 1:
+            logger.error("the key %s is not the same in the key store and in its mirror", name)
+            return not keys  # gone meanwhile
+        data = await self._wrapped(name, keys.pop())
+        for store in self._stores:
+            await _put(store, f"{name}.json", data, create=False)
+        await self._stay_destroyed(name)
+        return True
+
+    async def _stay_destroyed(self, name: str) -> None:
+        """After a key was written: nothing is left of it if it was destroyed at the same time."""
+        person = _PERSON.fullmatch(name)
+        if person and await self.is_destroyed(int(person[1])):
+            await self.destroy(int(person[1]))
+
     async def _load(self, name: str) -> bytes:
         """From the store, or where it has none from the mirror. A tombstone counts more than a key."""
         for store in self._stores:
@@ -177,7 +276,7 @@ class Vault:
         raise KeyMissing(f"there is no key {name} in the key store")
 
     async def _unwrap(self, name: str, data: bytes) -> bytes:
-        file = msgspec.json.decode(data, type=_KeyFile)
+        file = _key_file(data)
         master = self._masters.get(file.master)
         if master is None:
             logger.error("the key %s is wrapped by %s, which is not configured", name, file.master)
@@ -212,6 +311,23 @@ def _tombstone(user_id: int) -> str:
 def _context(name: str) -> str:
     """What a wrapped key is bound to, so that nobody's can be put in another's place."""
     return f"visiona:{name}"
+
+
+def _key_file(data: bytes) -> _KeyFile:
+    try:
+        return msgspec.json.decode(data, type=_KeyFile)
+    except msgspec.DecodeError:
+        logger.error("a file in the key store is not a key's")  # noqa: TRY400 - the reason might repeat the file
+        raise _unavailable() from None
+
+
+async def _names(store: ObjectStore, kind: str) -> frozenset[str]:
+    """Of the keys (`json`) or of the tombstones (`destroyed`) in a store."""
+    forbid_open_transaction("the key store")
+    found = (key.rpartition(".") for key in await _reach(lambda: store.list_keys("")))
+    return frozenset(
+        name for name, _, ending in found if ending == kind and (name == _INDEX or _PERSON.fullmatch(name))
+    )
 
 
 async def _read(store: ObjectStore, key: str) -> bytes | None:
