@@ -15,6 +15,7 @@ from visiona.objects.service import ObjectService
 from visiona.photos import service as photos
 from visiona.photos.model import PhotoRefused
 from visiona.ports.imaging import ProcessedImage
+from visiona.vault.service import Vault
 
 
 class AnyImage:
@@ -33,13 +34,14 @@ async def test_the_limit_holds_for_photos_that_come_at_once(
     database: Database,
     owner: Connection,
     make_user: MakeUser,
+    vault: Vault,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(photos, "MAX_PHOTOS", 3)
     actor = await make_user()
     store = open_store((tmp_path / "objects").as_uri())
-    objects = ObjectService(database, store, LinkSigner(b"secret"), SystemClock())
+    objects = ObjectService(database, vault, store, LinkSigner(b"secret"), SystemClock())
     service = photos.PhotoService(database, objects, AnyImage())
 
     async def add(number: int) -> str:

@@ -454,10 +454,10 @@ async def test_a_server_that_sells_nothing_says_so(owner_url: str, tmp_path: Pat
 
 
 def test_forms_may_lead_to_where_payments_are_made() -> None:
-    real = security_headers(None, payment_origins(Settings(stripe_api_key="sk_live_x")))
+    real = security_headers(payment_origins(Settings(stripe_api_key="sk_live_x")))
     stripe_pages = ["https://checkout.stripe.com", "https://billing.stripe.com", "https://invoice.stripe.com"]
     assert _form_targets(real["Content-Security-Policy"]) == ["'self'", *stripe_pages]
-    simulated = security_headers(None, payment_origins(Settings(stripe_base_url="http://127.0.0.1:9/v1")))
+    simulated = security_headers(payment_origins(Settings(stripe_base_url="http://127.0.0.1:9/v1")))
     assert _form_targets(simulated["Content-Security-Policy"])[-1] == "http://127.0.0.1:9"
 
 

@@ -1,6 +1,8 @@
-"""Object keys and signed links. Pure."""
+"""Object keys, signed links, and objects as they are read. Pure."""
 
 import hmac
+import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -12,6 +14,7 @@ from visiona.core.ids import opaque_id
 # A link lives between half and all of this, so that it stays the same (and cached) for a while.
 LINK_TTL_S = 300
 
+_OWNER = re.compile(r"u([1-9][0-9]{0,18})/")
 _EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
 
 
@@ -30,9 +33,57 @@ def content_type_of(key: str) -> str:
     return next(kind for kind, suffix in _EXTENSIONS.items() if suffix == extension)
 
 
+def owner_of(key: str) -> int:
+    """The id of the person whose object this is. Raises `ValueError`."""
+    found = _OWNER.match(key)
+    if found is None:
+        raise ValueError("this key is nobody's")
+    return int(found[1])
+
+
+class RangeNotSatisfiable(Exception):
+    """The range begins behind the end of the object, which has `size` bytes."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """What RFC 9110 can ask for: the bytes from `first` to `last`, both included, or to the end; without a
+    `first`, as many bytes as `last` says from the end.
+    """
+
+    first: int | None
+    last: int | None
+
+    def within(self, size: int) -> tuple[int, int]:
+        """Half-open, and not empty. Raises `RangeNotSatisfiable`."""
+        if self.first is None:
+            start, end = max(0, size - (self.last or 0)), size
+        else:
+            start, end = self.first, size if self.last is None else min(self.last + 1, size)
+        if start >= end:
+            raise RangeNotSatisfiable(size)
+        return start, end
+
+
+@dataclass(frozen=True, slots=True)
+class PlainObject:
+    """An object being read: it has `size` bytes, of which `body` yields those from `start` to before
+    `end`. Pieces are authentic one by one, and `body` raises `Unreadable` at the first that is not.
+    """
+
+    size: int
+    start: int
+    end: int
+    body: AsyncIterator[bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class LinkSigner:
-    """Signs links to objects of a store that cannot sign itself: HMAC-SHA256 over key and expiry."""
+    """Signs links to objects: HMAC-SHA256 over key and expiry."""
 
     secret: bytes
 

@@ -1,12 +1,12 @@
 """Taking in photos, one file at a time, and giving them up again."""
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from visiona.audit import service as audit
 from visiona.audit.model import Action
 from visiona.core.errors import NotFound
+from visiona.core.scratch import scratch_folder
 from visiona.db.actor import UserActor
 from visiona.db.pool import Connection, Database
 from visiona.objects.model import Kind, new_key
@@ -24,9 +24,9 @@ class PhotoService:
 
     async def add(self, actor: UserActor, source: Path) -> Photo:
         """Check, re-encode and keep the file at `source`. Raises `PhotoRefused`."""
-        with tempfile.TemporaryDirectory(prefix="visiona-photo-") as folder:
+        with scratch_folder() as folder:
             try:
-                image = await self._imaging.process_photo(source, Path(folder))
+                image = await self._imaging.process_photo(source, folder)
             except ImageRefused as refusal:
                 raise PhotoRefused(refusal.code, refusal.message) from refusal
             return await self._keep(actor, image)
@@ -59,10 +59,7 @@ class PhotoService:
         file_key = new_key(actor.user_id, Kind.PHOTO, image.content_type)
         thumbnail_key = new_key(actor.user_id, Kind.PHOTO, "image/webp")
         keys = [file_key, thumbnail_key]
-        await self._objects.put(
-            actor,
-            {file_key: (image.master, image.content_type), thumbnail_key: (image.thumbnail, "image/webp")},
-        )
+        await self._objects.put(actor, {file_key: image.master, thumbnail_key: image.thumbnail})
         async with self._database.transaction(actor) as connection:
             full = await store.locked_count(connection, actor.user_id) >= MAX_PHOTOS
             photo = (

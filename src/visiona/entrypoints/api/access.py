@@ -170,6 +170,7 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "POST /api/webhooks/replicate": _SIGNED,
         "POST /api/webhooks/clerk": _SIGNED,
         "GET /media/{key}": _SIGNED,
+        "HEAD /media/{key}": _SIGNED,
         # About the server
         "GET /healthz": _PUBLIC,
         "GET /readyz": _PUBLIC,

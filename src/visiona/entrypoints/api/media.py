@@ -1,51 +1,82 @@
-"""Objects behind our own signed links, for stores that cannot sign. Nothing else opens an object."""
+"""Objects behind signed links, opened as they are sent. Nothing else opens an object."""
 
 import re
-from datetime import timedelta
 from typing import Annotated, Any
 
-from litestar import Request, Response, get
+from litestar import HttpMethod, Request, Response, route
 from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Stream
 
-from visiona.core.errors import NotFound
+from visiona.entrypoints.api import problems
 from visiona.entrypoints.api.security import TheApp
-from visiona.objects.model import content_type_of
+from visiona.objects.model import ByteRange, RangeNotSatisfiable, content_type_of
 
-_RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{0,18})")
+AnyRequest = Request[Any, Any, Any]
+
+_RANGE = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))")
+
+# What is smaller is read to its end, and so known to be whole, before the first byte is sent.
+_AT_ONCE = 256 * 1024
 
 
-@get("/media/{key:path}", include_in_schema=False)
+@route("/media/{key:path}", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
 async def media(
     app: TheApp,
-    request: Request[Any, Any, Any],
+    request: AnyRequest,
     key: FromPath[str],
     expires: Annotated[int, QueryParameter(ge=0, le=2**40)] = 0,
     signature: FromQuery[str] = "",
 ) -> Response[Any]:
+    """One range at most is answered; of more than one, as of what cannot be understood, the whole."""
     name = key.lstrip("/")
-    wanted = _RANGE.fullmatch(request.headers.get("range", ""))
-    byte_range = None
-    if wanted:
-        start, end = int(wanted[1]), int(wanted[2]) + 1 if wanted[2] else 2**62
-        byte_range = (start, end) if start < end <= 2**62 else None
-    found = await app.objects.open_link(name, expires, signature, byte_range)
-    remaining = timedelta(seconds=expires - app.clock.now().timestamp())
+    wanted = _wanted(request, _etag(name))
+    try:
+        found = await app.objects.open_link(name, expires, signature, wanted)
+    except RangeNotSatisfiable as error:
+        return problems.respond(
+            416,
+            "range_not_satisfiable",
+            "The object is shorter than that.",
+            headers={"Content-Range": f"bytes */{error.size}"},
+        )
+    status = 200 if wanted is None else 206
+    length = found.end - found.start
     headers = {
         "Accept-Ranges": "bytes",
-        "Cache-Control": f"private, max-age={int(remaining.total_seconds())}, immutable",
+        "Cache-Control": f"private, max-age={int(expires - app.clock.now().timestamp())}, immutable",
         "Content-Disposition": "inline",
-        "ETag": f'"{found.etag.strip(chr(34))}"',
+        "Content-Length": str(length),
+        "ETag": _etag(name),
     }
-    if byte_range is None:
-        headers["Content-Length"] = str(found.size)
-        return Stream(found.body, media_type=content_type_of(name), headers=headers)
-    start, end = byte_range[0], min(byte_range[1], found.size)
-    if start >= found.size:
-        raise NotFound("not_found", "The range lies outside of the object.")
-    headers["Content-Length"] = str(end - start)
-    headers["Content-Range"] = f"bytes {start}-{end - 1}/{found.size}"
-    return Stream(found.body, media_type=content_type_of(name), headers=headers, status_code=206)
+    if wanted is not None:
+        headers["Content-Range"] = f"bytes {found.start}-{found.end - 1}/{found.size}"
+    kind = content_type_of(name)
+    if request.method == HttpMethod.HEAD:
+        return Response(b"", media_type=kind, headers=headers, status_code=status)
+    if length <= _AT_ONCE:
+        content = b"".join([piece async for piece in found.body])
+        return Response(content, media_type=kind, headers=headers, status_code=status)
+    return Stream(found.body, media_type=kind, headers=headers, status_code=status)
+
+
+def _etag(name: str) -> str:
+    """An object is written once and never changed: its name says what it is."""
+    return f'"{name.rpartition("/")[2]}"'
+
+
+def _wanted(request: AnyRequest, etag: str) -> ByteRange | None:
+    """The range asked for, None for the whole. For `HEAD`, ranges mean nothing."""
+    found = _RANGE.fullmatch(request.headers.get("range", ""))
+    if found is None or request.method == HttpMethod.HEAD:
+        return None
+    if request.headers.get("if-range", etag) != etag:
+        return None
+    first, last, suffix = found.groups()
+    if suffix is not None:
+        return ByteRange(None, int(suffix))
+    if last and int(last) < int(first):
+        return None
+    return ByteRange(int(first), int(last) if last else None)
 
 
 HANDLERS = [media]

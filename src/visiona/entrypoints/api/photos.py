@@ -1,8 +1,6 @@
 """Photos: upload with a verdict for each file, list, delete."""
 
 import asyncio
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,6 +8,7 @@ from litestar import Request, Response, delete, get, post
 from litestar.openapi.datastructures import ResponseSpec
 
 from visiona.bootstrap import App
+from visiona.core.scratch import scratch_folder
 from visiona.db.actor import UserActor
 from visiona.entrypoints.api import problems
 from visiona.entrypoints.api.parameters import Cursor, Limit, RowId
@@ -49,10 +48,10 @@ class AllRejectedProblem(problems.Problem, kw_only=True):
 async def upload(app: TheApp, request: AnyRequest) -> Response[Any]:
     """Multipart field `photos`, repeated. Each file gets its own verdict."""
     actor = actor_of(request)
-    with tempfile.TemporaryDirectory(prefix="visiona-upload-") as folder:
+    with scratch_folder() as folder:
         files = await receive_files(
             request,
-            Path(folder),
+            folder,
             field="photos",
             max_files=MAX_FILES_PER_REQUEST,
             max_file_bytes=MAX_FILE_BYTES,

@@ -12,6 +12,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from visiona.core import errors
 from visiona.ports.errors import ProviderError
 from visiona.ports.storage import ObjectMissing
+from visiona.vault.model import Unreadable
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -128,6 +129,11 @@ def on_object_missing(_: Request[Any, Any, Any], __: ObjectMissing) -> Response[
     return respond(404, *_FRAMEWORK_CODES[404])
 
 
+def on_unreadable_object(_: Request[Any, Any, Any], error: Unreadable) -> Response[bytes]:
+    logger.error("an object is damaged: %s", error)
+    return respond(500, "object_damaged", "This file was damaged where it is kept, and is not shown.")
+
+
 def on_provider_error(_: Request[Any, Any, Any], error: ProviderError) -> Response[bytes]:
     logger.warning("a provider failed during a request: %s", error.reason)
     return respond(
@@ -148,6 +154,7 @@ HANDLERS: dict[int | type[Exception], Any] = {
     ValidationException: on_validation_error,
     HTTPException: on_http_exception,
     ObjectMissing: on_object_missing,
+    Unreadable: on_unreadable_object,
     RecursionError: on_unreadable,  # nested deeper than any reader goes
     UnicodeDecodeError: on_unreadable,
     ProviderError: on_provider_error,
