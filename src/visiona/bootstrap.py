@@ -230,7 +230,7 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
     )
     imaging = ChildImageProcessor()
     objects = ObjectService(
-        database, open_store(settings.objects_url), vault, LinkSigner(_derived(secret, "links")), clock
+        database, vault, open_store(settings.objects_url), LinkSigner(_derived(secret, "links")), clock
     )
     catalogue = load_catalogue(settings)
     billing = BillingService(database, clock, catalogue)
