@@ -30,6 +30,7 @@ from visiona.adapters.imaging import ChildImageProcessor
 from visiona.adapters.master_keys import open_master_key
 from visiona.adapters.objects import open_store
 from visiona.adapters.openai import OpenAIPromptWriter
+from visiona.adapters.provenance import SigningKit, UnusableCertificate, development_kit, signing_kit
 from visiona.adapters.replicate import (
     InvalidSignature,
     ReplicateClient,
@@ -108,6 +109,7 @@ from visiona.payments.service import missing_plans as missing_bought_plans
 from visiona.photos.service import PhotoService
 from visiona.ports.errors import ProviderError, ProviderUnavailable
 from visiona.ports.mailer import Mailer, Message
+from visiona.provenance.service import ProvenanceService
 from visiona.settings import (
     LOOPBACK_HOSTS,
     REPLICATE_WEBHOOK_PATH,
@@ -146,6 +148,7 @@ class App:
     administration: AdministrationService
     audit: AuditService
     keys: KeyService
+    provenance: ProvenanceService
     inbox: InboxService
     vault: Vault
     read_replicate_webhook: WebhookReader
@@ -228,7 +231,7 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
     accounts = AccountService(
         database, vault, clock, _account_settings(settings, secret), Identities(passwords, factors, clerk)
     )
-    imaging = ChildImageProcessor()
+    imaging = ChildImageProcessor(_signing_kit(settings))
     objects = ObjectService(
         database, vault, open_store(settings.objects_url), LinkSigner(_derived(secret, "links")), clock
     )
@@ -283,6 +286,7 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
         audit=AuditService(
             database, open_store(settings.anchor_store_url), AnchorKey(_derived(secret, "audit-anchors"))
         ),
+        provenance=ProvenanceService(database, imaging, _derived(secret, "throttle")),
         keys=KeyService(database, vault, clock),
         inbox=InboxService(database, _handlers(accounts, clones, generations, payments)),
         vault=vault,
@@ -382,6 +386,21 @@ def _check_web_server(settings: Settings) -> None:
             "VISIONA_CLERK_WEBHOOK_SECRET is missing: without it nobody who is deleted or banned at Clerk is "
             "heard of. Clerk shows it where the endpoint is made: Configure, Webhooks."
         )
+
+
+def _signing_kit(settings: Settings) -> Callable[[], SigningKit]:
+    """What images are signed with. The development certificate is made when it is first needed.
+
+    Raises `SettingsError` for a certificate that cannot be used.
+    """
+    extras = {"trusted": settings.c2pa_trusted or "", "timestamp_url": settings.c2pa_timestamp_url}
+    if settings.c2pa_certificate is None or settings.c2pa_private_key is None:
+        return partial(development_kit, settings.data_dir, **extras)
+    try:
+        kit = signing_kit(settings.c2pa_certificate, settings.c2pa_private_key, **extras)
+    except UnusableCertificate as error:
+        raise SettingsError(f"VISIONA_C2PA_CERTIFICATE cannot be used: {error}.") from error
+    return lambda: kit
 
 
 def load_catalogue(settings: Settings) -> Catalogue:

@@ -87,6 +87,11 @@ class Settings:
     stripe_base_url: str = "https://api.stripe.com"
     stripe_webhook_secret: tuple[str, ...] = field(default=(), repr=False)
 
+    c2pa_certificate: str | None = None
+    c2pa_private_key: str | None = field(default=None, repr=False)
+    c2pa_trusted: str | None = None
+    c2pa_timestamp_url: str | None = None
+
     sandbox_inbox_url: str | None = None
     sandbox_training_seconds: float = 12.0
     sandbox_generation_seconds: float = 2.5
@@ -262,6 +267,8 @@ def _check(settings: Settings) -> None:
     unknown = set(settings.enhancers) - {"openai", "anthropic"}
     if unknown:
         raise SettingsError(f"VISIONA_ENHANCERS names unknown services: {', '.join(sorted(unknown))}.")
+    if (settings.c2pa_certificate is None) != (settings.c2pa_private_key is None):
+        raise SettingsError("VISIONA_C2PA_CERTIFICATE and VISIONA_C2PA_PRIVATE_KEY belong together: set both.")
     if settings.production:
         _check_production(settings)
 
@@ -269,6 +276,12 @@ def _check(settings: Settings) -> None:
 def _check_production(settings: Settings) -> None:
     settings.secret()
     settings.masters()
+    if settings.c2pa_certificate is None:
+        raise SettingsError(
+            "VISIONA_C2PA_CERTIFICATE and VISIONA_C2PA_PRIVATE_KEY are missing: images are signed once and for "
+            "ever, so that production does not begin with a development certificate. Get one from a certificate "
+            "authority, or make your own: visiona provenance certificate --name 'Your studio' --folder ."
+        )
     if settings.images_simulated:
         raise SettingsError("The sandbox cannot run in production: set VISIONA_REPLICATE_BASE_URL back.")
     if settings.prompts_simulated:

@@ -34,6 +34,7 @@ ROOMS = {
     "payments",
     "consents",
     "photos",
+    "provenance",
     "safety",
     "vault",
 }

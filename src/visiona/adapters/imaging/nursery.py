@@ -1,4 +1,4 @@
-"""The process that forks a child per picture: `python -m visiona.adapters.imaging.nursery LIMITS`.
+"""A process that forks a child per picture: `pictures` decodes in them, `provenance.signing` signs.
 
 It pays for imports once, runs no thread (so that forking is safe) and decodes nothing, so that every
 child starts from the same clean state some 2 ms later. It ends when its input does, that is, with
@@ -13,16 +13,18 @@ import selectors
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from visiona.adapters.imaging.confinement import confine_child, confine_nursery
-from visiona.adapters.imaging.pipeline import Pipeline
-from visiona.adapters.imaging.refusals import Code, Refused
+from visiona.adapters.imaging.refusals import Code
 from visiona.adapters.imaging.wire import MAX_REPLY, Limits, line
 
 _REQUESTS = 0
+
+# What a child does with its request; it answers with the reply.
+Work = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(slots=True)
@@ -37,9 +39,9 @@ class _Child:
 class Nursery:
     """A single-threaded loop over requests, children and deadlines."""
 
-    def __init__(self, limits: Limits, pipeline: Pipeline, replies: int) -> None:
+    def __init__(self, limits: Limits, work: Work, replies: int) -> None:
         self._limits = limits
-        self._pipeline = pipeline
+        self._work = work
         self._replies = replies
         self._children: dict[int, _Child] = {}
         self._pending = b""
@@ -102,7 +104,7 @@ class Nursery:
             self._selector.close()
             for descriptor in (_REQUESTS, self._replies, *(child.pipe for child in self._children.values())):
                 os.close(descriptor)
-            os.write(writing, line(_process(self._pipeline, request)))
+            os.write(writing, line(_done(self._work, request)))
         finally:
             os._exit(0)
 
@@ -145,29 +147,36 @@ def _understood(said: bytearray) -> dict[str, Any] | None:
     return cast("dict[str, Any]", reply) if isinstance(reply, dict) else None
 
 
-def _process(pipeline: Pipeline, request: dict[str, Any]) -> dict[str, Any]:
-    process = pipeline.photo if request["kind"] == "photo" else pipeline.generated
+def _done(work: Work, request: dict[str, Any]) -> dict[str, Any]:
     try:
-        return {"result": process(Path(request["source"]), Path(request["stem"]))}
-    except Refused as refused:
-        return {"refused": refused.code, "cause": refused.cause[:500]}
+        return work(request)
     except Exception as error:  # noqa: BLE001 - said to the parent, which raises it
         return {"failed": f"{type(error).__name__}: {error}"[:500]}
 
 
-def main() -> None:
+def serve(prepare: Callable[[Limits, dict[str, Any]], Work]) -> None:
+    """The life of a nursery: `prepare` loads what children need, given the limits and the first line of
+    the input.
+    """
     limits = Limits.load(sys.argv[1])
     # Libraries that print must not talk into the replies.
     replies = os.dup(1)
     silence = os.open(os.devnull, os.O_RDWR)
     os.dup2(silence, 1)
-    pipeline = Pipeline(limits.max_pixels)
+    work = prepare(limits, json.loads(_first_line()))
     confine_nursery(limits.memory_mb)
     os.dup2(silence, 2)  # not before: until here, errors are ours and worth reading
     os.close(silence)
     gc.freeze()  # or the first collection in every child would copy all pages
-    Nursery(limits, pipeline, replies).run()
+    Nursery(limits, work, replies).run()
 
 
-if __name__ == "__main__":
-    main()
+def _first_line() -> bytes:
+    """Not a byte more: requests follow it only once they are asked for."""
+    text = b""
+    while not text.endswith(b"\n"):
+        data = os.read(_REQUESTS, 65_536)
+        if not data:
+            raise SystemExit(1)
+        text += data
+    return text

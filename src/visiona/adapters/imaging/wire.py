@@ -1,5 +1,6 @@
 """What the processor and its nursery say to each other: JSON lines over two pipes.
 
+    > {…}                                                                 once, first: what it works with
     > {"job": 1, "kind": "photo", "source": "/…", "stem": "/…/3f2a"}      fork a child for this
     > {"kill": 1}                                                         end it now
     < {"ready": true}                                                     once, after the imports
@@ -12,11 +13,13 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
-Kind = Literal["photo", "generated"]
+Kind = Literal["photo", "generated", "check"]
 
 # Outputs are `stem` plus one of these.
 CONTENT_TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 THUMBNAIL_ENDING = "-thumbnail.webp"
+# While they are being signed, with this behind it.
+DRAFT_ENDING = ".signed"
 
 # Replies are a few hundred bytes; a child that says more is not itself any more.
 MAX_REPLY = 16_384
