@@ -244,7 +244,15 @@ PAGES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "admin, acts": (
         "admin/acts.html.j2",
         "/admin/acts",
-        {**SIGNED_IN, "acts": records.ACTS, "earlier": 1, "paged": True},
+        {
+            **SIGNED_IN,
+            "lines": records.ACTS,
+            "chosen": {"who": records.HOSTILE, "action": "admin.", "since": "2026-01-01", "until": ""},
+            "query": "action=admin.&since=2026-01-01",
+            "actions": [("", "Everything"), ("admin.", "What administrators did and saw")],
+            "earlier": 1,
+            "paged": True,
+        },
     ),
     "admin, full person": ("admin/person.html.j2", "/admin/users/12", person(records.FULL)),
     "admin, new person": ("admin/person.html.j2", "/admin/users/12", person(records.BARE)),

@@ -10,7 +10,6 @@ from tests.web.plans import CATALOGUE
 
 from visiona.accounts.model import Session
 from visiona.administration.model import (
-    AdminAct,
     CloneRow,
     CustomerRow,
     InvoiceRow,
@@ -25,11 +24,11 @@ from visiona.administration.model import (
     SubscriptionRow,
     entitlement,
 )
-from visiona.audit.model import Action, Entry
+from visiona.audit.model import Action, Entry, Where
 from visiona.billing.model import Resource, calendar_period
 from visiona.entrypoints.api.security import Caller
 from visiona.entrypoints.web.admin_pages import acts_on, standing_of
-from visiona.entrypoints.web.audit_words import describe, log_lines
+from visiona.entrypoints.web.audit_words import log_lines
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 HOSTILE = "</script><img src=x onerror=alert(1)> KATVIS \"'"
@@ -203,13 +202,22 @@ def line(record: PersonRecord) -> PersonLine:
     )
 
 
-ACTS = [
-    (act, describe(act.action, act.details or {}))
-    for act in (
-        AdminAct(2, 12, "ana@example.org", Action.ADMIN_VIEWED, {"by": 7}, NOW),
-        AdminAct(1, None, None, Action.ADMIN_SESSIONS_ENDED, {"by": 7, "reason": "x", "sessions": 2}, NOW),
-    )
-]
+ACTS = log_lines(
+    [
+        Entry(
+            2,
+            Action.ADMIN_VIEWED,
+            {"by": 7},
+            NOW,
+            user_id=12,
+            actor_kind="admin",
+            actor_id="7",
+            request_id="0123456789abcdef0123456789abcdef",
+            where=Where("203.0.113.7", HOSTILE),
+        ),
+        Entry(1, Action.ADMIN_SESSIONS_ENDED, {"by": 7, "reason": "x", "sessions": 2}, NOW),
+    ]
+)
 CONTENT = [
     {
         "id": 71,

@@ -1,6 +1,7 @@
 """Administration, and what a person says about it: who may see their words and pictures, and who looked."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -12,7 +13,6 @@ from visiona.administration.model import (
     GIFTS,
     RETURNS,
     SUSPENSIONS,
-    AdminAct,
     PeopleList,
     PersonLine,
     PersonRecord,
@@ -21,7 +21,7 @@ from visiona.administration.model import (
     chosen_reason,
     read_search,
 )
-from visiona.audit.model import Entry
+from visiona.audit.model import Entry, Filter
 from visiona.core.clock import rfc3339
 from visiona.db.actor import AdminActor
 from visiona.entrypoints.api.parameters import Cursor, Limit, RowId
@@ -32,6 +32,15 @@ AnyRequest = Request[Any, Any, Any]
 
 SearchText = Annotated[
     str, QueryParameter(max_length=254, description="An id, a subject, or how an address begins.")
+]
+
+
+OfUser = Annotated[int | None, QueryParameter(ge=1, le=2**63 - 1, description="Of this person only.")]
+OfAction = Annotated[
+    str,
+    QueryParameter(
+        max_length=255, description="`admin.` is all that administrators do; nothing is everything."
+    ),
 ]
 
 
@@ -47,11 +56,26 @@ class SupportView(msgspec.Struct):
     expires_at: str | None
 
 
+class WhereView(msgspec.Struct):
+    address: str
+    client: str
+
+
 class EntryView(msgspec.Struct):
+    """`actor_kind` is `person`, `key`, `admin`, `system` or `visitor`, and `actor_id` the number of the API
+    key or administrator or the part of Visiona; without `object_kind` it was done to the account itself.
+    """
+
     id: int
     action: str
     details: Mapping[str, Any]
     created_at: str
+    actor_kind: str | None
+    actor_id: str | None
+    object_kind: str | None
+    object_id: str | None
+    request_id: str | None
+    where: WhereView | None
 
 
 class EntryPage(msgspec.Struct):
@@ -83,14 +107,10 @@ class PersonView(msgspec.Struct):
     quota: QuotaView
 
 
-class ActView(msgspec.Struct):
-    """`user_id` is whose account it was done to; null once that is gone."""
+class ActView(EntryView):
+    """`user_id` is whose log it is in; null once they are gone."""
 
-    id: int
     user_id: int | None
-    action: str
-    details: Mapping[str, Any]
-    created_at: str
 
 
 class ActPage(msgspec.Struct):
@@ -179,10 +199,22 @@ async def get_person(app: TheApp, request: AnyRequest, user_id: RowId) -> Person
 
 
 @get("/api/admin/acts")
-async def list_acts(app: TheApp, request: AnyRequest, limit: Limit = 20, cursor: Cursor = None) -> ActPage:
-    """What administrators did and whom they looked at, newest first."""
-    acts = await app.administration.acts(admin_of(request), limit, cursor)
-    return ActPage([_act(one) for one in acts], next_cursor([one.id for one in acts], limit))
+async def list_acts(
+    app: TheApp,
+    request: AnyRequest,
+    user_id: OfUser = None,
+    action: OfAction = "admin.",
+    since: FromQuery[datetime | None] = None,
+    until: FromQuery[datetime | None] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> ActPage:
+    """What is on record, newest first: what administrators did and whom they looked at unless something
+    else is chosen. The look is on record, too.
+    """
+    wanted = Filter(limit, user_id, action or None, since, until, cursor)
+    found = await app.administration.log(admin_of(request), wanted)
+    return ActPage([_act(one) for one in found], next_cursor([one.id for one in found], limit))
 
 
 @post("/api/admin/users/{user_id:int}/plan", status_code=202)
@@ -212,7 +244,26 @@ async def end_sessions(app: TheApp, request: AnyRequest, user_id: RowId, data: J
 
 
 def _entry(entry: Entry) -> EntryView:
-    return EntryView(entry.id, entry.action, entry.details or {}, rfc3339(entry.created_at))
+    return EntryView(**_facts(entry))
+
+
+def _act(entry: Entry) -> ActView:
+    return ActView(**_facts(entry), user_id=entry.user_id)
+
+
+def _facts(entry: Entry) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "action": entry.action,
+        "details": entry.details or {},
+        "created_at": rfc3339(entry.created_at),
+        "actor_kind": entry.actor_kind,
+        "actor_id": entry.actor_id,
+        "object_kind": entry.object_kind,
+        "object_id": entry.object_id,
+        "request_id": entry.request_id,
+        "where": None if entry.where is None else WhereView(entry.where.address, entry.where.client),
+    }
 
 
 def _line(person: PersonLine) -> PersonLineView:
@@ -225,10 +276,6 @@ def _line(person: PersonLine) -> PersonLineView:
         role=person.role,
         created_at=rfc3339(person.created_at),
     )
-
-
-def _act(act: AdminAct) -> ActView:
-    return ActView(act.id, act.user_id, act.action, act.details or {}, rfc3339(act.created_at))
 
 
 HANDLERS = [

@@ -197,7 +197,9 @@ def _with_app(
         # These commands do not speak to the image service; a token need not be at hand.
         token = settings.replicate_api_token or "unused"
         try:
-            return asyncio.run(run(replace(settings, replicate_api_token=token, **unneeded, **(instead or {}))))
+            return asyncio.run(
+                run(replace(settings, replicate_api_token=token, **unneeded, **(instead or {})))
+            )
         except VisionaError as error:
             raise CommandFailed(error.detail) from error
         except RetryLater as error:

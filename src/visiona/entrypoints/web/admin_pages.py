@@ -6,8 +6,9 @@ reason, sent back to the page that it stands on.
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Final, TypeVar
+from urllib.parse import urlencode
 
 from litestar import Response, get, post
 from litestar.enums import RequestEncodingType
@@ -30,14 +31,15 @@ from visiona.administration.model import (
     chosen_reason,
     read_search,
 )
+from visiona.audit.model import Filter
 from visiona.billing.model import Catalogue
 from visiona.bootstrap import App
-from visiona.core.errors import VisionaError
+from visiona.core.errors import NotFound, VisionaError
 from visiona.db.actor import AdminActor
 from visiona.entrypoints.api.admin import admin_of
 from visiona.entrypoints.api.parameters import RowId
 from visiona.entrypoints.api.security import Caller, TheApp, actor_of, caller_of
-from visiona.entrypoints.web.audit_words import REASONS, describe, log_lines
+from visiona.entrypoints.web.audit_words import REASONS, action_labels, log_lines
 from visiona.entrypoints.web.history import history
 from visiona.entrypoints.web.rendering import Flash
 from visiona.entrypoints.web.responses import AnyRequest, as_refused, page
@@ -47,6 +49,7 @@ LINES_SHOWN: Final = 40
 CONTENT_SHOWN: Final = 12
 LEDGER_SHOWN: Final = 20
 SUPPORT_HOURS: Final = (1, 8, 24, 72)
+ADMINISTRATORS: Final = "admin."
 
 _DONE: Final = {
     "plan": "The plan is ordered; the worker sets it within seconds.",
@@ -85,7 +88,7 @@ SupportBody = Annotated[SupportForm, Body(media_type=RequestEncodingType.URL_ENC
 @get("/account/history")
 async def own_history(app: TheApp, request: AnyRequest, before: FromQuery[str] = "") -> Response[str]:
     entries = await app.administration.own_history(actor_of(request), LINES_SHOWN + 1, _row_id(before))
-    lines, earlier = _paged(log_lines(entries), LINES_SHOWN)
+    lines, earlier = _paged(log_lines(entries, own=True), LINES_SHOWN)
     return await page(
         app,
         request,
@@ -140,16 +143,43 @@ async def people(
 
 
 @get("/admin/acts")
-async def acts(app: TheApp, request: AnyRequest, before: FromQuery[str] = "") -> Response[str]:
-    found = await app.administration.acts(admin_of(request), LINES_SHOWN + 1, _row_id(before))
-    shown, earlier = _paged(found, LINES_SHOWN)
+async def acts(
+    app: TheApp,
+    request: AnyRequest,
+    who: FromQuery[str] = "",
+    action: FromQuery[str] = ADMINISTRATORS,
+    since: FromQuery[str] = "",
+    until: FromQuery[str] = "",
+    before: FromQuery[str] = "",
+) -> Response[str]:
+    """What is on record: what administrators did unless something else is chosen. Days are those of UTC."""
+    last = _day(until)
+    wanted = Filter(
+        LINES_SHOWN + 1,
+        user_id=_row_id(who),
+        action=action[:255] or None,
+        since=_day(since),
+        until=None if last is None else last + timedelta(days=1),
+        before=_row_id(before),
+    )
+    flashes: list[Flash] = []
+    try:
+        found = await app.administration.log(admin_of(request), wanted)
+    except NotFound as error:
+        found, flashes = [], [Flash("bad", error.detail)]
+    lines, earlier = _paged(log_lines(found), LINES_SHOWN)
+    chosen = {"who": who, "action": action, "since": since, "until": until}
     return await page(
         app,
         request,
         "admin/acts.html.j2",
-        acts=[(one, describe(one.action, one.details or {})) for one in shown],
+        flashes=flashes,
+        lines=lines,
         earlier=None if earlier is None else earlier.id,
         paged=bool(before),
+        chosen=chosen,
+        query=urlencode({name: text for name, text in chosen.items() if text or name == "action"}),
+        actions=[("", "Everything"), (ADMINISTRATORS, "What administrators did and saw"), *action_labels()],
     )
 
 
@@ -330,6 +360,14 @@ def _paged(found: Sequence[_T], shown: int) -> tuple[Sequence[_T], _T | None]:
 
 def _list(name: str) -> PeopleList | None:
     return next((known for known in LISTS if known == name), None)
+
+
+def _day(text: str) -> datetime | None:
+    """The first moment of a day such as 2026-11-23; none where there is no such day."""
+    try:
+        return datetime.combine(date.fromisoformat(text), time.min, UTC)
+    except ValueError:
+        return None
 
 
 def _row_id(text: str) -> int | None:

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from visiona.administration.model import Reason
-from visiona.audit.model import Action, Entry
+from visiona.audit.model import Action, Entry, Where
+from visiona.entrypoints.web.browsers import browser_words
 
 REASONS: Final[Mapping[str, str]] = {
     Reason.ASKED: "they asked for it",
@@ -25,6 +26,7 @@ _WORDS: Final[Mapping[str, str]] = {
     Action.SIGNED_IN: "Logged in",
     Action.SIGNED_OUT: "Logged out",
     Action.ACCOUNT_DELETED: "Account deleted",
+    Action.ACCOUNT_ERASED: "Somebody was erased; {entries} entries stay without them",
     Action.ADDRESS_CONFIRMED: "Address confirmed",
     Action.PASSWORD_RESET_ASKED: "Link for a new password asked for",
     Action.PASSWORD_CHANGED: "Password changed",
@@ -55,32 +57,80 @@ _WORDS: Final[Mapping[str, str]] = {
     Action.KEY_REVOKED: "API key revoked",
     Action.SUPPORT_ALLOWED: "Administrators allowed to see prompts and pictures for {hours} hours",
     Action.SUPPORT_ENDED: "Permission to see prompts and pictures taken back",
+    Action.CONSENT_GIVEN: "Consent given",
+    Action.CONSENT_ASKED: "Consent of somebody else asked for",
+    Action.CONSENT_WITHDRAWN: "Consent withdrawn",
     Action.ADMIN_PROMOTED: "Made an administrator at the console",
     Action.ADMIN_DEMOTED: "No longer an administrator, by the console",
     Action.ADMIN_VIEWED: "Administrator {by} looked at the account",
+    Action.ADMIN_LOG_VIEWED: "Administrator {by} looked at what is on record",
     Action.ADMIN_CONTENT_VIEWED: "Administrator {by} looked at prompts and pictures",
     Action.ADMIN_PLAN_SET: "Administrator {by} set the plan to {plan}: {reason}",
     Action.ADMIN_SUSPENDED: "Administrator {by} suspended the account: {reason}",
     Action.ADMIN_UNSUSPENDED: "Administrator {by} lifted the suspension: {reason}",
     Action.ADMIN_SESSIONS_ENDED: "Administrator {by} ended {sessions} sessions: {reason}",
+    Action.ADMIN_REPORT_VIEWED: "Administrator {by} looked at picture {image_id}, which was reported",
+    Action.ADMIN_REPORT_DISMISSED: "Administrator {by} found nothing wrong with picture {image_id}",
+    Action.ADMIN_IMAGE_TAKEN_DOWN: "Administrator {by} removed picture {image_id} after a report",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """`looked` marks what administrators did or saw."""
+    """`who` did it, where that is known, and from `where`; `looked` marks what administrators did or saw.
+    `user_id` is whose log it is, none once they are gone.
+    """
 
     id: int
     at: datetime
     text: str
+    who: str
+    where: str
+    request_id: str | None
+    user_id: int | None
     looked: bool
 
 
-def log_lines(entries: Sequence[Entry]) -> list[LogLine]:
+def log_lines(entries: Sequence[Entry], *, own: bool = False) -> list[LogLine]:
+    """`own` are those that their person reads."""
     return [
-        LogLine(entry.id, entry.created_at, describe(entry.action, entry.details or {}), is_admins(entry))
+        LogLine(
+            id=entry.id,
+            at=entry.created_at,
+            text=describe(entry.action, entry.details or {}),
+            who=_who(entry, own=own),
+            where="" if entry.where is None else _where(entry.where),
+            request_id=entry.request_id,
+            user_id=entry.user_id,
+            looked=is_admins(entry),
+        )
         for entry in entries
     ]
+
+
+def _who(entry: Entry, *, own: bool) -> str:
+    match entry.actor_kind:
+        case "person":
+            return "You" if own else "The person"
+        case "key":
+            return f"API key {entry.actor_id}"
+        case "admin":
+            return f"Administrator {entry.actor_id}"
+        case "system":
+            return "An operator" if entry.actor_id == "operator" else f"Visiona ({entry.actor_id})"
+        case "visitor":
+            return "Somebody who was not logged in"
+        case _:
+            return ""
+
+
+def _where(where: Where) -> str:
+    return ", ".join(filter(None, (where.address, browser_words(where.client) if where.client else "")))
+
+
+def action_labels() -> list[tuple[str, str]]:
+    """Each action with words for choosing it, what administrators do left out."""
+    return [(action, describe(action, {})) for action in Action if not action.startswith("admin.")]
 
 
 def describe(action: str, details: Mapping[str, Any]) -> str:
