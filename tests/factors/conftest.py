@@ -11,6 +11,7 @@ from visiona.db.actor import UserActor
 from visiona.db.pool import Connection, Database
 from visiona.factors.model import FactorSettings
 from visiona.factors.service import FactorService
+from visiona.vault.service import Vault
 
 # The first second of a step of 30.
 NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -31,8 +32,8 @@ def clock() -> FixedClock:
 
 
 @pytest.fixture
-def factors(database: Database, clock: FixedClock, settings: FactorSettings) -> FactorService:
-    return FactorService(database, clock, settings)
+def factors(database: Database, vault: Vault, clock: FixedClock, settings: FactorSettings) -> FactorService:
+    return FactorService(database, vault, clock, settings)
 
 
 @pytest.fixture

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 
 import pyotp
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tests.factories.people import OpenDatabase
 
 from visiona.core.clock import FixedClock
@@ -15,6 +17,7 @@ from visiona.db.actor import UserActor
 from visiona.db.pool import Connection, Database
 from visiona.factors.model import FactorSettings, Used, guess_limit
 from visiona.factors.service import FactorService
+from visiona.vault.service import Vault
 
 SetUp = Callable[[UserActor], Awaitable[tuple[pyotp.TOTP, tuple[str, ...]]]]
 Audited = Callable[[UserActor], Awaitable[list[str]]]
@@ -225,6 +228,7 @@ async def test_an_old_secrets_code_says_nothing_of_a_new_one(
 
 async def test_one_code_in_many_processes_at_once_is_taken_once(
     open_database: OpenDatabase,
+    vault: Vault,
     clock: FixedClock,
     settings: FactorSettings,
     ana: UserActor,
@@ -235,7 +239,8 @@ async def test_one_code_in_many_processes_at_once_is_taken_once(
     clock.instant += STEP
     async with AsyncExitStack() as stack:
         everywhere = [
-            FactorService(await stack.enter_async_context(open_database()), clock, settings) for _ in range(5)
+            FactorService(await stack.enter_async_context(open_database()), vault, clock, settings)
+            for _ in range(5)
         ]
         for code, used in ((authenticator.at(clock.now()), Used.TOTP), (codes[0], Used.RECOVERY)):
             results = await asyncio.gather(
@@ -286,11 +291,16 @@ async def test_guessing_is_slow_for_this_person_alone(
 
 
 async def test_parallel_guesses_share_five(
-    open_database: OpenDatabase, clock: FixedClock, settings: FactorSettings, ana: UserActor, set_up: SetUp
+    open_database: OpenDatabase,
+    vault: Vault,
+    clock: FixedClock,
+    settings: FactorSettings,
+    ana: UserActor,
+    set_up: SetUp,
 ) -> None:
     await set_up(ana)
     async with open_database(max_size=8) as database:
-        factors = FactorService(database, clock, settings)
+        factors = FactorService(database, vault, clock, settings)
         results = await asyncio.gather(
             *(factors.check_code(ana, "not a code") for _ in range(20)), return_exceptions=True
         )
@@ -369,15 +379,33 @@ async def test_a_secret_moved_to_another_row_opens_nothing(
     assert await factors.check_code(ana, code) is Used.TOTP
 
 
-async def test_another_key_reads_no_secret(
-    database: Database, clock: FixedClock, ana: UserActor, set_up: SetUp
+async def test_the_key_of_another_server_knows_no_recovery_code(
+    database: Database, vault: Vault, clock: FixedClock, ana: UserActor, set_up: SetUp
 ) -> None:
-    authenticator, codes = await set_up(ana)
-    clock.instant += STEP
-    settings = FactorSettings(b"x" * 32, b"c" * 32, "visiona.example", "Visiona", ())
-    assert (
-        await refused(FactorService(database, clock, settings), ana, authenticator.at(clock.now()))
-        == "invalid_code"
-    )
+    _, codes = await set_up(ana)
     settings = FactorSettings(b"e" * 32, b"x" * 32, "visiona.example", "Visiona", ())
-    assert await refused(FactorService(database, clock, settings), ana, codes[0]) == "invalid_code"
+    assert await refused(FactorService(database, vault, clock, settings), ana, codes[0]) == "invalid_code"
+
+
+async def test_a_secret_from_before_people_had_keys_is_taken(
+    database: Database,
+    vault: Vault,
+    factors: FactorService,
+    clock: FixedClock,
+    settings: FactorSettings,
+    ana: UserActor,
+    set_up: SetUp,
+    owner: Connection,
+) -> None:
+    """Then it was encrypted under the server's key; it is sealed as it was, and only that key opens it."""
+    authenticator, _ = await set_up(ana)
+    nonce, about = b"n" * 12, f"visiona totp {ana.user_id}".encode()
+    before = AESGCM(settings.encryption_key).encrypt(nonce, authenticator.secret.encode(), about)
+    cipher = await vault.cipher(ana.user_id)
+    sealed = cipher.seal_bytes("totp_secrets.secret", b"\x01" + nonce + before)
+    await owner.execute("update totp_secrets set secret = %s where user_id = %s", [sealed, ana.user_id])
+    clock.instant += STEP
+    code = authenticator.at(clock.now())
+    other = FactorService(database, vault, clock, replace(settings, encryption_key=b"x" * 32))
+    assert await refused(other, ana, code) == "invalid_code"
+    assert await factors.check_code(ana, code) is Used.TOTP

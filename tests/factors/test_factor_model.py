@@ -15,18 +15,20 @@ from visiona.factors.model import (
     FactorSettings,
     PasskeyRefused,
     Purpose,
-    SecretBox,
     SecretUnreadable,
     SignCounter,
     matching_step,
     new_recovery_codes,
     new_totp,
+    open_secret,
     passkey_name,
     recovery_hash,
     recovery_symbols,
+    seal_secret,
     totp_digits,
     user_handle,
 )
+from visiona.vault.model import Cipher, new_key
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 SVG = "{http://www.w3.org/2000/svg}"
@@ -105,20 +107,20 @@ def test_a_recovery_code_is_hashed_for_its_owner_and_this_server() -> None:
     assert len(hashes) == 4
 
 
-def test_a_secret_is_readable_for_its_owner_under_its_key_only() -> None:
-    box = SecretBox(b"k" * 32)
-    sealed = box.seal(7, "SECRET")
+def test_a_secret_is_readable_for_its_owner_under_their_key_only() -> None:
+    key = new_key()
+    cipher = Cipher(7, key)
+    sealed = seal_secret(cipher, "SECRET")
     assert b"SECRET" not in sealed
-    assert box.open(7, sealed) == "SECRET"
-    assert box.seal(7, "SECRET") != sealed
-    for other, user_id, data in (
-        (box, 8, sealed),
-        (SecretBox(b"l" * 32), 7, sealed),
-        (box, 7, sealed[:-1] + bytes([sealed[-1] ^ 1])),
-        (box, 7, bytes([sealed[0] ^ 1]) + sealed[1:]),
+    assert open_secret(cipher, b"k" * 32, sealed) == "SECRET"
+    for other, data in (
+        (Cipher(8, key), sealed),
+        (Cipher(7, new_key()), sealed),
+        (cipher, sealed[:-1] + bytes([sealed[-1] ^ 1])),
+        (cipher, cipher.seal("passkeys.name", "SECRET")),
     ):
         with pytest.raises(SecretUnreadable):
-            other.open(user_id, data)
+            open_secret(other, b"k" * 32, data)
 
 
 @pytest.mark.parametrize(("encryption_key", "code_key"), [(b"e" * 31, b"c" * 32), (b"e" * 32, b"c" * 31)])

@@ -15,6 +15,7 @@ from visiona.db.actor import UserActor
 from visiona.db.pool import Connection, Database
 from visiona.factors.model import FactorSettings, Passkey
 from visiona.factors.service import FactorService
+from visiona.vault.service import Vault
 
 Audited = Callable[[UserActor], Awaitable[list[str]]]
 Suspend = Callable[[int], Awaitable[None]]
@@ -233,6 +234,7 @@ async def test_a_challenge_is_answered_once(
 
 
 async def test_one_answer_in_many_processes_at_once_is_taken_once(
+    vault: Vault,
     open_database: OpenDatabase,
     clock: FixedClock,
     settings: FactorSettings,
@@ -244,7 +246,7 @@ async def test_one_answer_in_many_processes_at_once_is_taken_once(
     await add(factors, ana, cloud)
     assertion = cloud.get(await factors.authentication_options())
     async with open_database(max_size=8) as database:
-        services = [FactorService(database, clock, settings) for _ in range(8)]
+        services = [FactorService(database, vault, clock, settings) for _ in range(8)]
         results = await asyncio.gather(
             *(one.authenticate(assertion) for one in services), return_exceptions=True
         )
@@ -313,6 +315,7 @@ async def test_a_registration_is_not_replayed_after_the_passkey_was_removed(
 
 
 async def test_over_challenges_are_purged(
+    vault: Vault,
     worker_database: Database,
     clock: FixedClock,
     settings: FactorSettings,
@@ -325,7 +328,7 @@ async def test_over_challenges_are_purged(
             "insert into passkey_challenges values (sha256(%s::bytea), %s, now() + %s::interval)",
             [end, ana.user_id, end],
         )
-        await FactorService(worker_database, clock, settings).purge()
+        await FactorService(worker_database, vault, clock, settings).purge()
         cursor = await owner.execute(
             "select 1 from passkey_challenges where user_id = %s and challenge_hash = sha256(%s::bytea)",
             [ana.user_id, end],

@@ -14,18 +14,19 @@ from visiona.db.pool import Connection, Database
 from visiona.entrypoints.asgi import create_asgi
 from visiona.keys.service import KeyService
 from visiona.settings import Settings
+from visiona.vault.service import Vault
 
 ORIGIN = "http://127.0.0.1:8000"
 
 
 @pytest.fixture
-def keys(database: Database) -> KeyService:
-    return KeyService(database, SystemClock())
+def keys(database: Database, vault: Vault) -> KeyService:
+    return KeyService(database, vault, SystemClock())
 
 
 @pytest.fixture
-def worker_keys(worker_database: Database) -> KeyService:
-    return KeyService(worker_database, SystemClock())
+def worker_keys(worker_database: Database, vault: Vault) -> KeyService:
+    return KeyService(worker_database, vault, SystemClock())
 
 
 @pytest.fixture

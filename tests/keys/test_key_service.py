@@ -209,7 +209,7 @@ async def test_recognizing_is_one_statement_by_an_index(
     )
     assert any("Index" in line for (line,) in await cursor.fetchall())
     for text in ("vsk_nonsense", "vsk_" + "x" * 5000, created.token + "x"):  # not even asked
-        await refused(KeyService(None, None), text)  # type: ignore[arg-type] # none is needed
+        await refused(KeyService(None, None, None), text)  # type: ignore[arg-type] # none is needed
 
 
 # What is on record
