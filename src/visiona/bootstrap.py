@@ -29,7 +29,7 @@ from visiona.adapters.enhancer import FallbackEnhancer
 from visiona.adapters.imaging import ChildImageProcessor
 from visiona.adapters.master_keys import open_master_key
 from visiona.adapters.objects import open_store
-from visiona.adapters.openai import OpenAIPromptWriter
+from visiona.adapters.openai import OpenAIModerator, OpenAIPromptWriter
 from visiona.adapters.provenance import SigningKit, UnusableCertificate, development_kit, signing_kit
 from visiona.adapters.replicate import (
     InvalidSignature,
@@ -109,7 +109,11 @@ from visiona.payments.service import missing_plans as missing_bought_plans
 from visiona.photos.service import PhotoService
 from visiona.ports.errors import ProviderError, ProviderUnavailable
 from visiona.ports.mailer import Mailer, Message
+from visiona.ports.storage import ObjectStore
 from visiona.provenance.service import ProvenanceService
+from visiona.safety import jobs as safety_jobs
+from visiona.safety.model import LimitSettingError, SpendingLimits, read_amount, read_cap, read_rates
+from visiona.safety.service import Limits, PromptGuard, ReportService, Safety, Spending
 from visiona.settings import (
     LOOPBACK_HOSTS,
     REPLICATE_WEBHOOK_PATH,
@@ -150,6 +154,7 @@ class App:
     keys: KeyService
     provenance: ProvenanceService
     inbox: InboxService
+    safety: Safety
     vault: Vault
     read_replicate_webhook: WebhookReader
     read_stripe_webhook: WebhookReader
@@ -209,6 +214,7 @@ class App:
             *clone_jobs.jobs(self.clones),
             *generation_jobs.jobs(self.generations),
             *administration_jobs.jobs(self.administration),
+            *safety_jobs.jobs(self.safety),
             *audit_jobs.jobs(self.audit),
         ]
 
@@ -242,12 +248,16 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
     replicate = ReplicateClient(_replicate_config(settings))
     writers = _writers(settings)
     webhook_url = settings.webhook_base and settings.webhook_base + REPLICATE_WEBHOOK_PATH
-    clones = CloneService(database, vault, clock, ReplicateTrainer(replicate), objects, billing, webhook_url)
+    moderator = _moderator(settings)
+    safety = _safety(settings, database, clock, moderator, objects)
+    clones = CloneService(
+        database, vault, clock, ReplicateTrainer(replicate), objects, billing, safety, webhook_url
+    )
     generations = GenerationService(
         database,
         vault,
         clock,
-        Providers(ReplicateGenerator(replicate), FallbackEnhancer(writers), imaging),
+        Providers(ReplicateGenerator(replicate), FallbackEnhancer(writers), imaging, safety),
         objects,
         billing,
         user_ref=lambda user_id: hmac.new(secret, f"user-ref:{user_id}".encode(), "sha256").hexdigest(),
@@ -283,12 +293,11 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
         generations=generations,
         gallery=GalleryService(database, vault, objects),
         administration=AdministrationService(database, vault, clock, billing),
-        audit=AuditService(
-            database, open_store(settings.anchor_store_url), AnchorKey(_derived(secret, "audit-anchors"))
-        ),
+        audit=AuditService(database, open_anchors(settings), AnchorKey(_derived(secret, "audit-anchors"))),
         provenance=ProvenanceService(database, imaging, _derived(secret, "throttle")),
         keys=KeyService(database, vault, clock),
         inbox=InboxService(database, _handlers(accounts, clones, generations, payments)),
+        safety=safety,
         vault=vault,
         read_replicate_webhook=_replicate_reader(replicate, clock),
         read_stripe_webhook=_stripe_reader(settings, clock),
@@ -296,6 +305,7 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
         warmers=[
             billing.refresh,  # the plan file may be another than before
             *(writer.prepare for writer in writers),
+            *([] if moderator is None else [moderator.prepare]),
             *([partial(_stock_sandbox, payments)] if settings.payments_simulated else []),
         ],
         closers=[
@@ -305,6 +315,7 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
             stripe.aclose,
             *([] if clerk is None else [clerk.aclose]),
             *(writer.aclose for writer in writers),
+            *([] if moderator is None else [moderator.aclose]),
             vault.aclose,
             database.close,
         ],
@@ -320,6 +331,14 @@ def open_vault(settings: Settings, clock: Clock) -> Vault:
         raise SettingsError(f"VISIONA_MASTER_KEYS cannot be used: {error}.") from None
     mirror = None if settings.keys_mirror_url is None else open_store(settings.keys_mirror_url)
     return Vault(open_store(settings.key_store_url), mirror, masters, clock)
+
+
+def open_anchors(settings: Settings) -> ObjectStore:
+    """Where it is written down how the audit log ends. Raises `SettingsError`."""
+    try:
+        return open_store(settings.anchor_store_url)
+    except ValueError as error:
+        raise SettingsError(f"VISIONA_ANCHORS_URL cannot be used: {error}.") from None
 
 
 async def prepare_database(settings: Settings) -> list[str]:
@@ -464,6 +483,38 @@ def _factor_settings(settings: Settings, secret: bytes) -> FactorSettings:
         rp_id=domain,
         rp_name="Visiona",
         origins=tuple(dict.fromkeys(origins)),
+    )
+
+
+def _moderator(settings: Settings) -> OpenAIModerator | None:
+    if settings.moderation == "off" or settings.openai_api_key is None:
+        return None
+    return OpenAIModerator(settings.openai_api_key, settings.openai_base_url)
+
+
+def _safety(
+    settings: Settings,
+    database: Database,
+    clock: Clock,
+    moderator: OpenAIModerator | None,
+    objects: ObjectService,
+) -> Safety:
+    try:
+        rates = read_rates(settings.limits)
+        spending = SpendingLimits(
+            total_cap=read_cap("VISIONA_DAILY_COST_CAP", settings.daily_cost_cap),
+            person_cap=read_cap("VISIONA_DAILY_COST_CAP_PER_PERSON", settings.daily_cost_cap_per_person),
+            training=read_amount("VISIONA_COST_TRAINING", settings.cost_training),
+            image=read_amount("VISIONA_COST_IMAGE", settings.cost_image),
+            enhancement=read_amount("VISIONA_COST_ENHANCEMENT", settings.cost_enhancement),
+        )
+    except LimitSettingError as error:
+        raise SettingsError(f"VISIONA_LIMITS or a cost cannot be used: {error}.") from None
+    return Safety(
+        Limits(database, rates, _derived(settings.secret(), "limits")),
+        PromptGuard(database, moderator),
+        Spending(database, clock, spending),
+        ReportService(database, objects),
     )
 
 

@@ -80,6 +80,14 @@ class Settings:
     anthropic_base_url: str | None = None
     anthropic_model: str = "claude-haiku-5-5"
 
+    moderation: str = "auto"
+    limits: tuple[str, ...] = ()
+    daily_cost_cap: str = "100"
+    daily_cost_cap_per_person: str = "25"
+    cost_training: str = "2.50"
+    cost_image: str = "0.04"
+    cost_enhancement: str = "0.002"
+
     billing: bool = True
     plans_file: Path | None = None
     default_plan: str = ""
@@ -260,6 +268,8 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"VISIONA_LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}.")
     if settings.identity not in {"builtin", "clerk"}:
         raise SettingsError("VISIONA_IDENTITY must be builtin or clerk.")
+    if settings.moderation not in {"auto", "off"}:
+        raise SettingsError("VISIONA_MODERATION must be auto or off.")
     if settings.smtp_url and not settings.mail_from:
         raise SettingsError("VISIONA_MAIL_FROM is missing: who mails come from, like hello@example.com.")
     if not 1 <= settings.backup_days <= LONGEST_BACKUP_DAYS:

@@ -115,9 +115,8 @@ class CloneService:
         """
         model.check_trigger_word(trigger_word)
         complete = model.training_parameters(parameters)
-        await self._safety.prompts.require(
-            actor, trigger_word, *(v for v in parameters.values() if isinstance(v, str)), field_name="trigger_word"
-        )
+        typed = [trigger_word, *(value for value in parameters.values() if isinstance(value, str))]
+        await self._safety.prompts.require(actor, *typed, field_name="trigger_word")
         user_id = actor.user_id
         cipher = await self._vault.cipher(user_id)
         spending = self._safety.spending

@@ -67,11 +67,12 @@ class _Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Providers:
-    """The outside that generating needs."""
+    """The outside that generating needs, and what keeps it from being abused."""
 
     generator: Generator
     enhancer: Enhancer
     imaging: ImageProcessor
+    safety: Safety
 
 
 class GenerationService:
@@ -87,7 +88,6 @@ class GenerationService:
         providers: Providers,
         objects: ObjectService,
         billing_service: BillingService,
-        safety: Safety,
         *,
         user_ref: Callable[[int], str],
         webhook_url: str | None,
@@ -100,7 +100,7 @@ class GenerationService:
         self._imaging = providers.imaging
         self._objects = objects
         self._billing = billing_service
-        self._safety = safety
+        self._safety = providers.safety
         self._user_ref = user_ref
         self._webhook_url = webhook_url
 
@@ -128,8 +128,7 @@ class GenerationService:
     async def start(self, actor: UserActor, request: RunRequest, key: IdempotencyKey | None = None) -> Run:
         """Put a run on record: its images are set aside, and the worker takes it from here.
 
-        Raises `Invalid` (also `prompt_refused`), `NotFound`, `Conflict` (`clone_not_ready`), `PaymentRequired`,
-        or `TooMany` or `Unavailable` where the day's cap on cost is reached.
+        Raises `Invalid` (`prompt_refused` too), `NotFound`, `Conflict` (`clone_not_ready`), `PaymentRequired`, or `TooMany` or `Unavailable` where the day's cap on cost is reached.
         """
         prompt = model.clean_prompt(request.prompt)
         await self._safety.prompts.require(actor, prompt, *model.texts_among(request.inputs))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
     from openai.types.responses import Response
 
-_BASE_URL: Final = "https://api.openai.com/v1"
+BASE_URL: Final = "https://api.openai.com/v1"
 _DECLINED_CODES: Final = {"content_filter", "content_policy_violation", "invalid_prompt"}
 
 
@@ -29,7 +29,7 @@ class OpenAIPromptWriter(SdkPromptWriter["AsyncOpenAI"]):
     def __init__(
         self, api_key: str, model: str = "gpt-6-luna", base_url: str | None = None, timeout_s: float = 10.0
     ) -> None:
-        super().__init__(api_key, model, base_url or _BASE_URL, timeout_s)
+        super().__init__(api_key, model, base_url or BASE_URL, timeout_s)
 
     async def _ask(self, client: "AsyncOpenAI", request: EnhancementRequest) -> object:
         from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError  # noqa: PLC0415 - law 10

@@ -1,0 +1,192 @@
+"""What may not be asked for: local rules, which hold with and without a moderation service.
+
+Visiona draws one real person who has agreed to it. The rules therefore refuse what would make somebody look
+under age, undress somebody, or draw somebody else; and cruelty, hatred and self-harm as far as words tell.
+They err on the side of refusing where a child could come of it, and leave the rest to harmless uses, which
+are taken out before the rules look.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Final
+
+from visiona.safety.lexicon import entries
+from visiona.safety.model import Rule
+from visiona.safety.reading import readings, stars
+
+TENS: Final = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", "hundred")
+UNDER_AGE: Final = (
+    *("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen"),
+)
+
+
+def broken_rule(*texts: str) -> Rule | None:
+    """The gravest rule that one of the texts breaks, None where they may all be drawn."""
+    whole = "\n".join(texts)
+    shapes = readings(whole)
+    for rule, breaks in _RULES:
+        if breaks(whole, shapes):
+            return rule
+    return None
+
+
+# How the lists become patterns, when a prompt first needs them: a cold start does not pay.
+
+
+@cache
+def _words(*names: str) -> re.Pattern[str]:
+    """Whole words; a space in an entry may be missing in the text."""
+    joined = "|".join(_loose(entry) for name in names for entry in entries(name))
+    return re.compile(rf"(?<!\w)(?:{joined})(?!\w)")
+
+
+@cache
+def _anywhere(name: str) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, entries(name))))
+
+
+def _loose(entry: str) -> str:
+    return entry.replace(" ?", " ").replace(" ", " ?")
+
+
+@cache
+def _ages() -> re.Pattern[str]:
+    tens = "".join(f"(?<!{number} )" for number in TENS)
+    number = (
+        r"(?:(?<![\d.,/:$€£#])(?:1[0-7]|0?[1-9])(?!\d|[.,:]\d)"
+        rf"|{tens}(?<![a-z])(?:{'|'.join(UNDER_AGE)})(?![a-z]))"
+    )
+    joined = "|".join(entry.replace("{n}", number) for entry in entries("ages"))
+    return re.compile(rf"(?<![^\W\d_])(?:{joined})")
+
+
+@cache
+def _ages_of_things() -> re.Pattern[str]:
+    return re.compile("|".join(entries("ages_of_things")).replace("{n}", r"\b(?:\d{1,3}|[a-z]+)"))
+
+
+@cache
+def _famous() -> re.Pattern[str]:
+    names = "|".join(_loose(entry) for entry in entries("famous"))
+    return re.compile(rf"(?<!\w)(?:{names})(?:'?s)?(?!\w)(?!{'|'.join(entries('namesakes'))}\b)")
+
+
+@cache
+def _likeness() -> re.Pattern[str]:
+    joined = "|".join(_loose(entry) for entry in entries("likeness"))
+    return re.compile(rf"(?<!\w)(?:{joined.replace('RELATION', _relation())})(?!\w)")
+
+
+@cache
+def _relation() -> str:
+    return "|".join(entries("relations"))
+
+
+# The rules. Each gets the text as it was typed, and its readings.
+
+
+def _minors(text: str, shapes: Iterable[str]) -> bool:
+    for shape in shapes:
+        rest = _words("harmless_young").sub(" ", shape)
+        if _words("minors", "minors_abroad").search(rest) or _anywhere("minors_anywhere").search(shape):
+            return True
+        if _ages().search(_ages_of_things().sub(" ", shape)):
+            return True
+        if _words("young").search(rest) and _words("suggestive").search(rest):
+            return True
+    return _starred(text, "starred_minors")
+
+
+def _nudity(text: str, shapes: Iterable[str]) -> bool:
+    for shape in shapes:
+        rest = _words("harmless_sexual").sub(" ", shape)
+        if _words("sexual", "sexual_abroad").search(rest) or _anywhere("sexual_anywhere").search(shape):
+            return True
+    return _starred(text, "starred_sexual")
+
+
+def _starred(text: str, name: str) -> bool:
+    """A star stands for one letter."""
+    patterns = [re.compile(re.escape(word).replace(r"\*", r"\w")) for word in stars(text)]
+    return any(pattern.fullmatch(known) for pattern in patterns for known in entries(name))
+
+
+def _of(name: str) -> Callable[[str, Iterable[str]], bool]:
+    def breaks(_: str, shapes: Iterable[str]) -> bool:
+        return any(_words(name).search(shape) for shape in shapes)
+
+    return breaks
+
+
+def _other_person(text: str, shapes: Iterable[str]) -> bool:
+    known = (_famous(), _likeness(), _anywhere("famous_anywhere"))
+    return any(pattern.search(shape) for shape in shapes for pattern in known) or _names_somebody(text)
+
+
+# Private people, as far as names tell.
+
+_NAME: Final = r"[^\W\d_a-z][^\W\d_]+"
+_PAIR: Final = re.compile(
+    rf"(?<!\w)({_NAME})\s+(?:(?:[A-Z]\.|de|da|del|van|von|der|di|el|al|bin|Mc)\s+){{0,2}}({_NAME})(?!\w)"
+)
+_SPOKEN: Final = re.compile(
+    r"\b(?:photo|picture|image|portrait|face|likeness|body|head|selfie|pic|nude|version|clone|shot|figure)s?"
+    r"\s+of\s+([^\W\d_]+)\s+([^\W\d_]+)",
+    re.IGNORECASE,
+)
+_SINGLE: Final = re.compile(
+    r"\b(?:look(?:s|ing)?\s+(?:exactly\s+|just\s+)?like|resembl(?:es|ing|e)|named|called|(?:the\s+)?face\s+of|"
+    r"likeness\s+of|(?:together|dancing|dinner|posing|standing|sitting|walking)\s+(?:\w+\s+)?with|kissing|"
+    r"hugging|married\s+to|instead\s+of)\s+([^\W\d_]+)",
+    re.IGNORECASE,
+)
+_STYLE: Final = re.compile(
+    r"(?:style|spirit|manner|tradition|aesthetics?|mood|colou?rs|paintings?|works?|films?|movies?|music|songs|"
+    r"books?|novels?|poems|art|statue|bust|concert|church|temple|school|museum|city|town|town hall|day|feast|"
+    r"university|by|inspired|homage|wearing|designed|directed|photographed|shot|wears?)"
+    r"(?: of| by| to)?(?: a| an| the)?(?: painting| film| movie| portrait)?(?: by| of)?\s*$",
+    re.IGNORECASE,
+)
+"""Before a name: it says whose work something is like, and draws nobody."""
+
+
+@cache
+def _related() -> re.Pattern[str]:
+    return re.compile(
+        rf"\b(?:my|our|his|her|their|the)\s+(?:\w+\s+)?(?:{_relation()}),?\s+(?:(?:named|called)\s+)?([^\W\d_]+)",
+        re.IGNORECASE,
+    )
+
+
+def _names_somebody(text: str) -> bool:
+    """A given name with a surname, or after whose it is."""
+    shown = unicodedata.normalize("NFKC", "".join(c for c in text if unicodedata.category(c) != "Cf"))
+    pairs = [*_PAIR.finditer(shown), *_SPOKEN.finditer(shown)]
+    if any(_is_full_name(found) and not _STYLE.search(shown[: found.start()]) for found in pairs):
+        return True
+    alone = [*_related().finditer(shown), *_SINGLE.finditer(shown)]
+    return any(_bare(found[1]) in entries("given_names") for found in alone)
+
+
+def _is_full_name(found: "re.Match[str]") -> bool:
+    given, surname = _bare(found[1]), _bare(found[2])
+    return given in entries("given_names") and surname not in entries("not_surnames")
+
+
+def _bare(word: str) -> str:
+    decomposed = unicodedata.normalize("NFD", word.casefold())
+    return "".join(c for c in decomposed if not unicodedata.combining(c))
+
+
+# The gravest first.
+_RULES: Final[tuple[tuple[Rule, Callable[[str, Iterable[str]], bool]], ...]] = (
+    (Rule.MINORS, _minors),
+    (Rule.NUDITY, _nudity),
+    (Rule.SELF_HARM, _of("self_harm")),
+    (Rule.HATE, _of("hate")),
+    (Rule.VIOLENCE, _of("violence")),
+    (Rule.OTHER_PERSON, _other_person),
+)
