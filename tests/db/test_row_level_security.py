@@ -72,6 +72,27 @@ TABLES = {
     "public.audit_logs": Table(
         app="own own - -", worker="own own - -", owner="user_id", update="action",
         insert="(user_id, action) values (%(user)s, 'test')"),
+    "public.audit_anchors": Table(
+        app="- - - -", worker="system system system -", owner=None, update="stored_at",
+        insert="(seq, body) values (1, 'x')"),
+    "public.rate_limits": Table(
+        app="- - - -", worker="- - - -", owner=None, update="used",
+        insert="values (decode(repeat('00', 32), 'hex'), now(), 60, 0)"),
+    "public.cost_days": Table(
+        app="- - - -", worker="system - system system", owner=None, update="told_at",
+        insert="(day, committed) values ('2000-01-02', 0)"),
+    "public.cost_people": Table(
+        app="- - - -", worker="system - - system", owner="user_id", update="committed",
+        insert="(user_id, day, committed) values (%(user)s, '2000-01-02', 0)"),
+    "public.provider_costs": Table(
+        app="- - - -", worker="system - - system", owner="user_id", update="spent",
+        insert="(user_id, work, day, reserved) values (%(user)s, 'run:2', '2000-01-01', 0)"),
+    "public.prompt_refusals": Table(
+        app="- - - -", worker="system - - system", owner="user_id", update="times",
+        insert="(user_id, day, rule, times) values (%(user)s, '2000-01-02', 'minors', 1)"),
+    "public.reports": Table(
+        app="- - - -", worker="system - system -", owner="user_id", update="object_keys",
+        insert="(case_hash, user_id, reason) values (decode(repeat('00', 32), 'hex'), %(user)s, 'other')"),
     "public.plans": Table(
         app="all - - -", worker="all - - -", owner=None, update="images",
         insert="values ('gift', 1000, 1000)"),

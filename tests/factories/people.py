@@ -32,8 +32,10 @@ periodic as (
 receipt as (
   insert into webhook_receipts (provider, external_id, topic, reference, processed_at)
   values ('test', 'msg_1', 'test', '{}', now())),
-departed as (insert into departed_subjects (subject_hash) values (decode(repeat('ab', 32), 'hex')))
-insert into sign_in_attempts values (decode(repeat('ab', 32), 'hex'), 0, now())
+departed as (insert into departed_subjects (subject_hash) values (decode(repeat('ab', 32), 'hex'))),
+attempt as (insert into sign_in_attempts values (decode(repeat('ab', 32), 'hex'), 0, now())),
+cost as (insert into cost_days (day, committed) values ('2000-01-01', 0))
+insert into rate_limits values (decode(repeat('ab', 32), 'hex'), now(), 60, 0)
 """
 
 _OWN_ROWS = """
@@ -131,7 +133,14 @@ generation as (
     content_type, width, height, size, sha256, parameters)
   select %(user)s, model.id, run.id, 0, %(generations_prompt)s, %(folder)s || '3.webp',
     %(folder)s || '4.webp', 'image/webp', 1, 1, 1, repeat('3', 64), %(generations_parameters)s from model, run
-  returning id)
+  returning id),
+own_cost as (insert into cost_people values (%(user)s, '2000-01-01', 0)),
+work_cost as (
+  insert into provider_costs (user_id, work, day, reserved) values (%(user)s, 'run:1', '2000-01-01', 0)),
+refusal as (insert into prompt_refusals values (%(user)s, '2000-01-01', 'minors', 1)),
+report as (
+  insert into reports (case_hash, user_id, image_id, reason)
+  select sha256(('case of ' || %(user)s)::bytea), %(user)s, generation.id, 'other' from generation)
 select photo.id as photo, spare_photo.id as spare_photo, model.id as model,
   spare_model.id as spare_model, run.id as run, generation.id as generation, invoice.id as invoice,
   api_key.id as api_key, passkey.id as passkey, session.id as session
