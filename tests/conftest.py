@@ -130,10 +130,15 @@ async def owner(owner_url: str) -> AsyncGenerator[Connection]:
 @pytest.fixture(scope="session")
 async def vault(owner_url: str) -> AsyncGenerator[Vault]:
     """The keys of everybody in the shared database; `key_settings` gives an app the same."""
-    vault = open_vault(Settings(**key_settings(owner_url)), SystemClock())
-    await vault.open()
-    yield vault
-    await vault.aclose()
+    async with opened_vault(owner_url) as vault:
+        yield vault
+
+
+@pytest.fixture
+async def own_vault(own_database_url: str) -> AsyncGenerator[Vault]:
+    """The keys of everybody in the test's own database."""
+    async with opened_vault(own_database_url) as vault:
+        yield vault
 
 
 @pytest.fixture(scope="session")
@@ -158,6 +163,17 @@ async def _opened(url: str, max_size: int = 10) -> AsyncGenerator[Database]:
         yield database
     finally:
         await database.close()
+
+
+@asynccontextmanager
+async def opened_vault(database_url: str) -> AsyncGenerator[Vault]:
+    """The keys of the people in this database."""
+    vault = open_vault(Settings(**key_settings(database_url)), SystemClock())
+    await vault.open()
+    try:
+        yield vault
+    finally:
+        await vault.aclose()
 
 
 @contextmanager

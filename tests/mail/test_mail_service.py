@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from tests.factories.people import MakeUser, OpenDatabase
+from psycopg.errors import CheckViolation
+from tests.factories.people import MakeUser, OpenDatabase, add_row
 
 from visiona.core.clock import FixedClock
 from visiona.core.guard import in_transaction
@@ -23,6 +24,7 @@ from visiona.mail.model import Kind, LinkTokens, MailSettings
 from visiona.mail.service import SEND_TASK, MailService
 from visiona.ports.errors import OutcomeUnknown, ProviderRejected, ProviderUnavailable
 from visiona.ports.mailer import Message
+from visiona.vault.service import Vault
 
 SECRET = b"a secret of thirty-two bytes...."
 SETTINGS = MailSettings(origin="https://visiona.example", link_secret=SECRET)
@@ -61,22 +63,33 @@ def clock() -> FixedClock:
 
 
 @pytest.fixture
-def service(worker_database: Database, clock: FixedClock, office: PostOffice) -> MailService:
-    return MailService(worker_database, clock, office, SETTINGS)
+def service(vault: Vault, worker_database: Database, clock: FixedClock, office: PostOffice) -> MailService:
+    return MailService(worker_database, vault, clock, office, SETTINGS)
 
 
 async def post(
-    database: Database, actor: UserActor, kind: Kind = Kind.PASSWORD_CHANGED, **more: Any
+    database: Database,
+    vault: Vault,
+    actor: UserActor,
+    kind: Kind = Kind.PASSWORD_CHANGED,
+    *,
+    address: str | None = None,
+    reference: uuid.UUID | None = None,
+    **more: Any,
 ) -> uuid.UUID:
-    """A `reference` is the id of a link, which is made beforehand."""
+    """A `reference` is the id of a link to `address`, which is made beforehand."""
+    cipher = await vault.cipher(actor.user_id)
     async with database.transaction(actor) as connection:
-        if "reference" in more:
+        if reference is not None:
+            to = cipher.seal("email_links.address", address or f"{actor.subject}@example.com")
             await connection.execute(
                 """insert into email_links (id, user_id, purpose, address, expires_at)
-                   select %s, id, 'reset', coalesce(%s, email), now() + interval '1 hour' from users""",
-                [more["reference"], more.get("address")],
+                   values (%s, %s, 'reset', %s, now() + interval '1 hour')""",
+                [reference, actor.user_id, to],
             )
-        return await mails.post(connection, actor.user_id, kind, **more)
+            return await mails.post(connection, actor.user_id, kind, reference=reference, **more)
+        sealed = cipher.seal_optional("mails.address", address)
+        return await mails.post(connection, actor.user_id, kind, address=sealed, **more)
 
 
 async def row(owner: Connection, mail_id: uuid.UUID) -> dict[str, Any]:
@@ -99,10 +112,15 @@ async def queued(owner: Connection, mail_id: uuid.UUID) -> int:
 
 
 async def test_a_mail_is_sent_to_the_persons_address(
-    database: Database, owner: Connection, make_user: MakeUser, service: MailService, office: PostOffice
+    vault: Vault,
+    database: Database,
+    owner: Connection,
+    make_user: MakeUser,
+    service: MailService,
+    office: PostOffice,
 ) -> None:
     actor = await make_user()
-    mail_id = await post(database, actor)
+    mail_id = await post(database, vault, actor)
     assert await queued(owner, mail_id) == 1
     await service.send(mail_id)
     (message,) = office.sent
@@ -134,12 +152,17 @@ async def test_a_mail_goes_with_its_transaction(
 
 
 async def test_a_link_is_made_when_the_mail_is_sent(
-    database: Database, owner: Connection, make_user: MakeUser, service: MailService, office: PostOffice
+    vault: Vault,
+    database: Database,
+    owner: Connection,
+    make_user: MakeUser,
+    service: MailService,
+    office: PostOffice,
 ) -> None:
     """What is in the database and the queue opens nothing."""
     actor, link_id = await make_user(), uuid.uuid4()
     token = LinkTokens(SECRET).issue(link_id)
-    mail_id = await post(database, actor, Kind.RESET_PASSWORD, reference=link_id)
+    mail_id = await post(database, vault, actor, Kind.RESET_PASSWORD, reference=link_id)
     assert token not in str(await row(owner, mail_id))
     await service.send(mail_id)
     link = f"https://visiona.example/reset?token={token}"
@@ -149,24 +172,73 @@ async def test_a_link_is_made_when_the_mail_is_sent(
 
 
 async def test_another_address_is_forgotten_when_the_mail_has_left(
-    database: Database, owner: Connection, make_user: MakeUser, service: MailService, office: PostOffice
+    vault: Vault,
+    database: Database,
+    owner: Connection,
+    make_user: MakeUser,
+    service: MailService,
+    office: PostOffice,
 ) -> None:
     actor = await make_user()
-    mail_id = await post(
-        database, actor, Kind.CHANGE_ADDRESS, address="new@example.org", reference=uuid.uuid4()
-    )
+    mail_id = await post(database, vault, actor, Kind.ADDRESS_CHANGED, address="before@example.org")
     await service.send(mail_id)
-    assert office.sent[0].to == "new@example.org"
+    assert office.sent[0].to == "before@example.org"
     assert (await row(owner, mail_id))["address"] is None
 
 
-async def test_the_address_is_the_one_of_now(
-    database: Database, owner: Connection, make_user: MakeUser, service: MailService, office: PostOffice
+async def test_a_link_goes_to_the_address_that_it_is_for(
+    vault: Vault, database: Database, make_user: MakeUser, service: MailService, office: PostOffice
 ) -> None:
     actor = await make_user()
-    mail_id = await post(database, actor)
+    mail_id = await post(
+        database, vault, actor, Kind.CHANGE_ADDRESS, address="new@example.org", reference=uuid.uuid4()
+    )
+    await service.send(mail_id)
+    assert office.sent[0].to == "new@example.org"
+
+
+async def test_a_mail_with_a_link_has_no_other_address(
+    vault: Vault, database: Database, make_user: MakeUser
+) -> None:
+    actor, link_id = await make_user(), uuid.uuid4()
+    await post(database, vault, actor, Kind.RESET_PASSWORD, reference=link_id)
+    elsewhere = (await vault.cipher(actor.user_id)).seal("mails.address", "elsewhere@example.org")
+    with pytest.raises(CheckViolation, match="mails_link_says_where"):
+        async with database.transaction(actor) as connection:
+            await mails.post(
+                connection, actor.user_id, Kind.RESET_PASSWORD, address=elsewhere, reference=link_id
+            )
+
+
+async def test_a_mail_to_somebody_who_was_erased_is_given_up(
+    vault: Vault,
+    database: Database,
+    owner: Connection,
+    make_user: MakeUser,
+    service: MailService,
+    office: PostOffice,
+) -> None:
+    actor = await make_user()
+    mail_id = await post(database, vault, actor)
+    await vault.destroy(actor.user_id)
+    await service.send(mail_id)
+    assert office.sent == []
+    assert (await row(owner, mail_id))["state"] == "given_up"
+
+
+async def test_the_address_is_the_one_of_now(
+    vault: Vault,
+    database: Database,
+    owner: Connection,
+    make_user: MakeUser,
+    service: MailService,
+    office: PostOffice,
+) -> None:
+    actor = await make_user()
+    mail_id = await post(database, vault, actor)
     moved = f"moved-{actor.user_id}@example.com"
-    await owner.execute("update users set email = %s where id = %s", [moved, actor.user_id])
+    sealed = (await vault.cipher(actor.user_id)).seal("users.email", moved)
+    await owner.execute("update users set email = %s where id = %s", [sealed, actor.user_id])
     await service.send(mail_id)
     assert office.sent[0].to == moved
 
@@ -181,11 +253,11 @@ async def test_the_address_is_the_one_of_now(
     ],
 )
 async def test_what_could_not_be_written_cannot_be_posted(
-    database: Database, make_user: MakeUser, kind: Kind, more: dict[str, Any]
+    vault: Vault, database: Database, make_user: MakeUser, kind: Kind, more: dict[str, Any]
 ) -> None:
     actor = await make_user()
     with pytest.raises(ValueError, match="a mail of the kind"):
-        await post(database, actor, kind, **more)
+        await post(database, vault, actor, kind, **more)
 
 
 # When it fails
@@ -193,6 +265,7 @@ async def test_what_could_not_be_written_cannot_be_posted(
 
 @pytest.mark.parametrize("failure", [UNAVAILABLE, UNKNOWN])
 async def test_a_mail_is_tried_again_with_growing_pauses_under_one_id(
+    vault: Vault,
     database: Database,
     owner: Connection,
     make_user: MakeUser,
@@ -201,7 +274,7 @@ async def test_a_mail_is_tried_again_with_growing_pauses_under_one_id(
     clock: FixedClock,
     failure: Exception,
 ) -> None:
-    mail_id = await post(database, await make_user())
+    mail_id = await post(database, vault, await make_user())
     pauses: list[timedelta] = []
     office.failures = [failure] * 4
     for _ in range(4):
@@ -220,6 +293,7 @@ async def test_a_mail_is_tried_again_with_growing_pauses_under_one_id(
 
 
 async def test_a_mail_is_given_up_after_a_day(
+    vault: Vault,
     database: Database,
     owner: Connection,
     make_user: MakeUser,
@@ -227,7 +301,7 @@ async def test_a_mail_is_given_up_after_a_day(
     office: PostOffice,
     clock: FixedClock,
 ) -> None:
-    mail_id = await post(database, await make_user())
+    mail_id = await post(database, vault, await make_user())
     started = clock.instant
     office.failures = [UNAVAILABLE] * 1000
     while (await row(owner, mail_id))["state"] == "waiting":
@@ -241,9 +315,14 @@ async def test_a_mail_is_given_up_after_a_day(
 
 
 async def test_a_refused_mail_is_not_tried_again(
-    database: Database, owner: Connection, make_user: MakeUser, service: MailService, office: PostOffice
+    vault: Vault,
+    database: Database,
+    owner: Connection,
+    make_user: MakeUser,
+    service: MailService,
+    office: PostOffice,
 ) -> None:
-    mail_id = await post(database, await make_user())
+    mail_id = await post(database, vault, await make_user())
     office.failures = [REJECTED]
     await service.send(mail_id)
     await service.send(mail_id)
@@ -253,10 +332,15 @@ async def test_a_refused_mail_is_not_tried_again(
 
 
 async def test_a_mail_of_which_a_worker_died_is_taken_over(
-    database: Database, make_user: MakeUser, service: MailService, office: PostOffice, clock: FixedClock
+    vault: Vault,
+    database: Database,
+    make_user: MakeUser,
+    service: MailService,
+    office: PostOffice,
+    clock: FixedClock,
 ) -> None:
     """At least once: nobody knows whether the dead one had sent it."""
-    mail_id = await post(database, await make_user())
+    mail_id = await post(database, vault, await make_user())
     office.failures = [KeyboardInterrupt()]  # type: ignore[list-item] # no error of ours
     with pytest.raises(KeyboardInterrupt):
         await service.send(mail_id)
@@ -269,6 +353,7 @@ async def test_a_mail_of_which_a_worker_died_is_taken_over(
 
 
 async def test_two_workers_send_one_mail(
+    vault: Vault,
     database: Database,
     worker_database: Database,
     make_user: MakeUser,
@@ -276,17 +361,17 @@ async def test_two_workers_send_one_mail(
     office: PostOffice,
     clock: FixedClock,
 ) -> None:
-    mail_id = await post(database, await make_user())
-    other = MailService(worker_database, clock, office, SETTINGS)
+    mail_id = await post(database, vault, await make_user())
+    other = MailService(worker_database, vault, clock, office, SETTINGS)
     await asyncio.gather(*(one.send(mail_id) for one in (service, other) * 5))
     assert len(office.sent) == 1
 
 
 async def test_while_the_server_is_silent_one_mail_at_a_time_tries_it(
-    database: Database, make_user: MakeUser, service: MailService, office: PostOffice
+    vault: Vault, database: Database, make_user: MakeUser, service: MailService, office: PostOffice
 ) -> None:
     actor = await make_user()
-    first, second, third = [await post(database, actor) for _ in range(3)]
+    first, second, third = [await post(database, vault, actor) for _ in range(3)]
     office.failures = [UNAVAILABLE]
     with pytest.raises(RetryLater):
         await service.send(first)
@@ -307,21 +392,31 @@ async def test_while_the_server_is_silent_one_mail_at_a_time_tries_it(
 
 
 async def test_mails_of_somebody_who_is_gone_are_gone(
-    database: Database, owner: Connection, make_user: MakeUser, service: MailService, office: PostOffice
+    vault: Vault,
+    database: Database,
+    owner: Connection,
+    make_user: MakeUser,
+    service: MailService,
+    office: PostOffice,
 ) -> None:
     actor = await make_user()
-    mail_id = await post(database, actor)
+    mail_id = await post(database, vault, actor)
     await owner.execute("delete from users where id = %s", [actor.user_id])
     await service.send(mail_id)
     assert office.sent == []
 
 
 async def test_somebody_who_is_suspended_gets_news_and_no_links(
-    database: Database, owner: Connection, make_user: MakeUser, service: MailService, office: PostOffice
+    vault: Vault,
+    database: Database,
+    owner: Connection,
+    make_user: MakeUser,
+    service: MailService,
+    office: PostOffice,
 ) -> None:
     actor = await make_user()
-    link = await post(database, actor, Kind.RESET_PASSWORD, reference=uuid.uuid4())
-    news = await post(database, actor, Kind.ACCOUNT_SUSPENDED)
+    link = await post(database, vault, actor, Kind.RESET_PASSWORD, reference=uuid.uuid4())
+    news = await post(database, vault, actor, Kind.ACCOUNT_SUSPENDED)
     await owner.execute("update users set status = 'suspended' where id = %s", [actor.user_id])
     for mail_id in (link, news):
         await service.send(mail_id)
@@ -330,9 +425,14 @@ async def test_somebody_who_is_suspended_gets_news_and_no_links(
 
 
 async def test_a_link_that_has_expired_is_not_sent(
-    database: Database, make_user: MakeUser, service: MailService, office: PostOffice, clock: FixedClock
+    vault: Vault,
+    database: Database,
+    make_user: MakeUser,
+    service: MailService,
+    office: PostOffice,
+    clock: FixedClock,
 ) -> None:
-    mail_id = await post(database, await make_user(), Kind.RESET_PASSWORD, reference=uuid.uuid4())
+    mail_id = await post(database, vault, await make_user(), Kind.RESET_PASSWORD, reference=uuid.uuid4())
     clock.instant += timedelta(minutes=31)
     await service.send(mail_id)
     assert office.sent == []
@@ -346,19 +446,20 @@ Own = tuple[Connection, MailService, Database, int]
 
 @pytest.fixture
 async def own(
-    own_database_url: str, worker_url: str, open_database: OpenDatabase, clock: FixedClock, office: PostOffice
+    own_vault: Vault,
+    own_database_url: str,
+    worker_url: str,
+    open_database: OpenDatabase,
+    clock: FixedClock,
+    office: PostOffice,
 ) -> AsyncGenerator[Own]:
     url = urlsplit(worker_url)._replace(path=urlsplit(own_database_url).path).geturl()
     async with (
         await psycopg.AsyncConnection.connect(own_database_url, autocommit=True) as owner,
         open_database(url=url) as database,
     ):
-        cursor = await owner.execute(
-            "insert into users (clerk_id, email) values ('user_1', 'a@example.com') returning id"
-        )
-        found = await cursor.fetchone()
-        assert found is not None
-        yield owner, MailService(database, clock, office, SETTINGS), database, found[0]
+        user_id = await add_row(owner, "user_1", "a@example.com", own_vault)
+        yield owner, MailService(database, own_vault, clock, office, SETTINGS), database, user_id
 
 
 async def test_the_sweep_asks_for_those_that_wait(own: Own, office: PostOffice, clock: FixedClock) -> None:
@@ -413,10 +514,10 @@ async def test_nobody_posts_to_somebody_else(database: Database, make_user: Make
     "statement", ["select from mails", "update mails set attempts = 0", "delete from mails"]
 )
 async def test_the_application_cannot_look_at_mails(
-    database: Database, make_user: MakeUser, statement: str
+    vault: Vault, database: Database, make_user: MakeUser, statement: str
 ) -> None:
     actor = await make_user()
-    await post(database, actor)
+    await post(database, vault, actor)
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         async with database.transaction(actor) as connection:
             await connection.execute(statement)
@@ -441,7 +542,7 @@ async def test_what_was_told_once_is_the_workers_to_say(
         assert await mails.post_once(connection, other.user_id, *news) is not None
 
 
-async def test_details_are_short(database: Database, make_user: MakeUser) -> None:
+async def test_details_are_short(vault: Vault, database: Database, make_user: MakeUser) -> None:
     actor = await make_user()
     with pytest.raises(psycopg.errors.CheckViolation):
-        await post(database, actor, details={"long": "x" * 2000})
+        await post(database, vault, actor, details={"long": "x" * 2000})

@@ -13,6 +13,7 @@ from visiona.mail.model import (
     Kind,
     LinkTokens,
     Mail,
+    SealedAddress,
     compose,
     is_pointless,
     lifetime,
@@ -122,8 +123,9 @@ def test_details_cannot_become_html() -> None:
 def mail(kind: str = Kind.PASSWORD_CHANGED, **changes: Any) -> Mail:
     values: dict[str, Any] = {
         "id": uuid.uuid4(),
+        "user_id": 1,
         "kind": kind,
-        "to": "alice@example.com",
+        "to": SealedAddress("users.email", b"sealed"),
         "user_status": "active",
         "reference": None,
         "details": {},
