@@ -84,6 +84,7 @@ from visiona.db.roles import (
     password_in,
     url_for_role,
 )
+from visiona.db.sealing import sealing
 from visiona.factors import jobs as factor_jobs
 from visiona.factors.model import FactorSettings
 from visiona.factors.service import FactorService, remove_all_passkeys
@@ -121,7 +122,7 @@ from visiona.settings import (
     SettingsError,
 )
 from visiona.vault.model import KeyMissing
-from visiona.vault.service import Vault
+from visiona.vault.service import Vault, seal_objects
 
 logger = logging.getLogger(__name__)
 
@@ -356,7 +357,7 @@ async def prepare_database(settings: Settings) -> list[str]:
     )
     try:
         applied = migrate(settings.database_url, secrets)
-        await _prepare_keys(settings)
+        await _seal(settings, settings.database_url)
         async with await psycopg.AsyncConnection.connect(settings.database_url) as connection:
             await connection.execute(f"set local role {OWNER_ROLE}")
             await publish_plans(connection, catalogue)
@@ -366,14 +367,35 @@ async def prepare_database(settings: Settings) -> list[str]:
     return applied
 
 
-async def _prepare_keys(settings: Settings) -> None:
+async def _seal(settings: Settings, url: str) -> None:
+    """Make the vault ready, and seal what is not sealed yet: objects first, then rows.
+
+    Only when a column's constraint is not valid: the last step makes it so, after everything else was done.
+    """
     vault = open_vault(settings, SystemClock())
     try:
         await vault.prepare()
+        async with sealing(url) as step:
+            if not step.unfinished:
+                return
+            await _make_missing_keys(vault, await step.people())
+            await seal_objects(vault, open_store(settings.objects_url))
+            await step.seal_rows(vault)
+            await step.finish()
     except Unavailable as error:
         raise SettingsError(f"The keys of people cannot be had: {error.detail}") from error
     finally:
         await vault.aclose()
+
+
+async def _make_missing_keys(vault: Vault, people: Mapping[int, bool]) -> None:
+    """For those who were there before the vault. Whoever has something sealed needs the key they had."""
+    known = await vault.people() | await vault.destroyed()
+    for user_id in sorted(people.keys() - known):
+        if people[user_id]:
+            logger.error("the key of user %d is lost: what it sealed cannot be read", user_id)
+        else:
+            await vault.create(user_id)
 
 
 async def _check_plans(

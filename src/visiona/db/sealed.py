@@ -8,12 +8,21 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class BlindIndex:
+    """A column beside a sealed one, by which what is in that is found: see `Vault.blind_index`."""
+
+    column: str
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
 class SealedColumn:
     """`owner` is the column with the id of the person whose key it is."""
 
     table: str
     column: str
     owner: str = "user_id"
+    index: BlindIndex | None = None
 
     @property
     def place(self) -> str:
@@ -25,7 +34,7 @@ class SealedColumn:
         return f"{self.table}_{self.column}_sealed"
 
 
-USER_EMAIL = SealedColumn("users", "email", owner="id")
+USER_EMAIL = SealedColumn("users", "email", owner="id", index=BlindIndex("email_index", "email"))
 LINK_ADDRESS = SealedColumn("email_links", "address")
 MAIL_ADDRESS = SealedColumn("mails", "address")
 SESSION_CLIENT = SealedColumn("sessions", "client")

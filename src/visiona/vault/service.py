@@ -21,16 +21,19 @@ import msgspec
 from visiona.core.clock import Clock
 from visiona.core.errors import Unavailable
 from visiona.core.guard import forbid_open_transaction
+from visiona.core.scratch import scratch_folder
 from visiona.ports.errors import ProviderError
 from visiona.ports.master_key import MasterKey
 from visiona.ports.storage import ObjectMissing, ObjectStore
 from visiona.vault.model import Cipher, KeyDestroyed, KeyMissing, Survey, new_key
+from visiona.vault.stream import MAGIC_BYTES, is_sealed
 
 CACHE_S = 60.0
 _CACHED = 10_000
 _AT_ONCE = 16
 _INDEX = "index"
 _JSON = "application/json"
+_OBJECT = re.compile(r"u([1-9][0-9]*)/")
 _PERSON = re.compile(r"u([1-9][0-9]*)")
 
 T = TypeVar("T")
@@ -296,6 +299,35 @@ class Vault:
         for store in reversed(self._stores):  # of two who do so at once, the last store decides
             if not await _put(store, f"{name}.json", data, create=True):
                 data = await _read(store, f"{name}.json") or data
+
+
+async def seal_objects(vault: Vault, objects: ObjectStore) -> int:
+    """Seal the objects that were written before objects were sealed, and answer how many there were.
+
+    Each is replaced at once, under its name. May be interrupted, and run again: what is sealed says so.
+    """
+    sealed = 0
+    for key in await objects.list_keys(""):
+        owner = _OBJECT.match(key)
+        if owner is None or await _begins_sealed(objects, key):
+            continue
+        cipher = (await vault.ciphers([int(owner[1])])).get(int(owner[1]))
+        if cipher is None:
+            logger.error("an object of user %s is left as it is: they have no key", owner[1])
+            continue
+        with scratch_folder() as folder:
+            await objects.fetch_file(key, folder / "plain")
+            await asyncio.to_thread(cipher.seal_file, key, folder / "plain", folder / "sealed")
+            await objects.put_file(key, folder / "sealed", "application/octet-stream")
+        sealed += 1
+    if sealed:
+        logger.info("sealed %d objects", sealed)
+    return sealed
+
+
+async def _begins_sealed(objects: ObjectStore, key: str) -> bool:
+    found = await objects.open(key, (0, MAGIC_BYTES))
+    return is_sealed(b"".join([piece async for piece in found.body]))
 
 
 def _name(user_id: int) -> str:

@@ -20,6 +20,7 @@ SEGMENT_BYTES = 64 * 1024
 HEADER_BYTES = 12
 
 _MAGIC = b"\xf8VO\x01"  # no image, archive or text begins so
+MAGIC_BYTES = len(_MAGIC)
 _OWNER_BYTES = 8
 _KEY_BYTES = 32
 _PREFIX_BYTES = 7
@@ -41,7 +42,7 @@ class Unreadable(Exception):
 
 
 def is_sealed(start: bytes) -> bool:
-    """Whether an object that starts with these bytes (4 at least) is sealed."""
+    """Whether an object that starts with these bytes (`MAGIC_BYTES` at least) is sealed."""
     return start.startswith(_MAGIC)
 
 
