@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.factories.people import MakeUser
+from tests.factories.safety import open_safety
 
 from visiona.adapters.objects import open_store
 from visiona.billing.model import Catalogue
@@ -19,6 +20,7 @@ from visiona.core.clock import SystemClock
 from visiona.core.ids import opaque_id
 from visiona.db.actor import UserActor
 from visiona.db.pool import Connection, Database
+from visiona.db.sealed import MODEL_PARAMETERS, MODEL_TRIGGER_WORD
 from visiona.generations.model import RunRequest
 from visiona.generations.service import GenerationService, Providers
 from visiona.objects.model import LinkSigner
@@ -170,8 +172,8 @@ async def studio(
            values (%s, %s, %s, 10, 'Ready', 'me/clone:' || repeat('0', 64), %s::jsonb) returning id""",
         [
             actor.user_id,
-            cipher.seal("models.trigger_word", "TOK"),
-            cipher.seal("models.parameters", "{}"),
+            cipher.seal(MODEL_TRIGGER_WORD.place, "TOK"),
+            cipher.seal(MODEL_PARAMETERS.place, "{}"),
             json.dumps(SCHEMAS),
         ],
     )
@@ -181,12 +183,13 @@ async def studio(
 
     def service(connected: Database) -> GenerationService:
         store = open_store(tmp_path.as_uri())
+        objects = ObjectService(connected, vault, store, LinkSigner(b"secret"), clock)
         return GenerationService(
             connected,
             vault,
             clock,
-            Providers(generator, NoEnhancer(), imaging),
-            ObjectService(connected, vault, store, LinkSigner(b"secret"), clock),
+            Providers(generator, NoEnhancer(), imaging, open_safety(connected, objects)),
+            objects,
             BillingService(connected, clock, catalogue),
             user_ref=str,
             webhook_url=None,

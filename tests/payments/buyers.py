@@ -7,10 +7,12 @@ from typing import Any
 
 import httpx
 import psycopg
+from tests.factories.audit import UNGUARDED
 from tests.payments.conftest import GOOD_CARD, ORIGIN, Shop
 
 from visiona.db.actor import SystemActor, UserActor
 from visiona.db.pool import fetch_value
+from visiona.db.sealed import MODEL_PARAMETERS, MODEL_TRIGGER_WORD
 from visiona.entrypoints.asgi import create_asgi
 
 PASSWORD = "a quiet blue harbour"
@@ -33,8 +35,7 @@ _ON_RECORD = {
 }
 # How it came to be so; this may differ where the account was read half-way.
 _HISTORY = {
-    "audit_logs": """select to_jsonb(t) - 'id' - 'created_at' from audit_logs t
-        where user_id = %(user)s order by id""",
+    "audit_logs": "select action, details from audit_logs where user_id = %(user)s order by id",
     "entries": """select to_jsonb(t) - 'id' - 'created_at' from quota_ledger t where user_id = %(user)s
         order by resource, period_start, id""",
 }
@@ -44,8 +45,8 @@ _FORGET = (
     "delete from payments where user_id = %(user)s",
     "delete from quota_usage where user_id = %(user)s",
     "delete from quota_ledger where user_id = %(user)s",
-    """delete from audit_logs
-       where user_id = %(user)s and action in ('subscription.changed', 'payment.recorded')""",
+    f"""{UNGUARDED} delete from audit_logs using off
+        where user_id = %(user)s and action in ('subscription.changed', 'payment.recorded')""",
     "update checkouts set state = 'open' where user_id = %(user)s and state = 'complete'",
     """update payment_customers set version = 0, synced_at = null, due_at = null
        where user_id = %(user)s""",
@@ -149,13 +150,19 @@ async def move_in(shop: Shop) -> Person:
     answer = await client.post("/api/auth/signup", json={"email": address, "password": PASSWORD})
     assert answer.status_code == 201, answer.text
     user_id = (await client.get("/api/auth/me")).json()["id"]
+    cipher = await shop.app.vault.cipher(user_id)
     async with await psycopg.AsyncConnection.connect(shop.app.settings.database_url or "") as owner:
         cursor = await owner.execute(
             """insert into models
                  (user_id, trigger_word, parameters, photo_count, status, version, input_schema)
-               values (%s, 'TOK', '{}', 10, 'Ready', 'me/clone:' || repeat('0', 64), %s::jsonb)
+               values (%s, %s, %s, 10, 'Ready', 'me/clone:' || repeat('0', 64), %s::jsonb)
                returning id, (select clerk_id from users where users.id = user_id)""",
-            [user_id, json.dumps(SCHEMA)],
+            [
+                user_id,
+                cipher.seal(MODEL_TRIGGER_WORD.place, "TOK"),
+                cipher.seal(MODEL_PARAMETERS.place, "{}"),
+                json.dumps(SCHEMA),
+            ],
         )
         row = await cursor.fetchone()
     assert row is not None
