@@ -8,6 +8,7 @@ import httpx
 import pyotp
 import pytest
 from tests.accounts.house import PASSWORD, House
+from tests.factories.audit import UNGUARDED
 from tests.factories.authenticator import Authenticator
 
 from visiona.factors.model import STEP_S, WRONG_CODES_A_DAY
@@ -185,7 +186,7 @@ async def test_a_patient_guesser_has_thirty_codes_a_day(house: House, ada: Perso
     assert (await house.actions(user_id)).count("factor.code_refused") == WRONG_CODES_A_DAY
 
     await house.rows(
-        """update audit_logs set created_at = created_at - interval '1 day' where id = (
+        f"""{UNGUARDED} update audit_logs set created_at = created_at - interval '1 day' from off where id = (
              select min(id) from audit_logs where user_id = %s and action = 'factor.code_refused')""",
         user_id,
     )

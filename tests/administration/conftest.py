@@ -12,23 +12,26 @@ from visiona.billing.service import BillingService
 from visiona.core.clock import SystemClock
 from visiona.db.actor import AdminActor
 from visiona.db.pool import Connection, Database
+from visiona.vault.service import Vault
 
 MakeAdmin = Callable[[], Awaitable[AdminActor]]
 MakePerson = Callable[[], Awaitable[Person]]
 
 
 @pytest.fixture
-def service(database: Database, catalogue: Catalogue) -> AdministrationService:
+def service(database: Database, vault: Vault, catalogue: Catalogue) -> AdministrationService:
     """As the web process has it."""
     clock = SystemClock()
-    return AdministrationService(database, clock, BillingService(database, clock, catalogue))
+    return AdministrationService(database, vault, clock, BillingService(database, clock, catalogue))
 
 
 @pytest.fixture
-def operator(worker_database: Database, catalogue: Catalogue) -> AdministrationService:
+def operator(worker_database: Database, vault: Vault, catalogue: Catalogue) -> AdministrationService:
     """As the worker and the commands have it."""
     clock = SystemClock()
-    return AdministrationService(worker_database, clock, BillingService(worker_database, clock, catalogue))
+    return AdministrationService(
+        worker_database, vault, clock, BillingService(worker_database, clock, catalogue)
+    )
 
 
 @pytest.fixture

@@ -164,8 +164,6 @@ create trigger audit_guard before update or delete on audit_logs
   for each row execute function visiona.audit_guard();
 create trigger audit_guard_all before truncate on audit_logs
   for each statement execute function visiona.audit_guard();
-alter table audit_logs enable always trigger audit_guard;
-alter table audit_logs enable always trigger audit_guard_all;
 
 grant execute on function visiona.audit_part(bytea), visiona.audit_part(text),
   visiona.audit_person(bytea, bigint), visiona.audit_lock() to visiona_auth, visiona_worker;
