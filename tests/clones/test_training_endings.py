@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.factories.people import MakeUser
+from tests.factories.safety import open_safety
 
 from visiona.adapters.objects import open_store
 from visiona.billing.model import Catalogue
@@ -130,22 +131,24 @@ async def workshop(
 ) -> Workshop:
     actor = await make_user()
     store = open_store(tmp_path.as_uri())
+    trainer, clock = FakeTrainer(), SystemClock()
+    objects = ObjectService(database, vault, store, LinkSigner(b"secret"), clock)
     source = tmp_path / "photo"
     await asyncio.to_thread(source.write_bytes, b"a photo")
     for number in range(MIN_PHOTOS):
         key = new_key(actor.user_id, Kind.PHOTO, "image/jpeg")
-        await store.put_file(key, source, "image/jpeg")
+        await objects.put(actor, {key: source})
         await owner.execute(
             """insert into photos (user_id, file_url, thumbnail_url, width, height, size, sha256)
                values (%s, %s, %s, 8, 8, 7, lpad(%s::text, 64, '0'))""",
             [actor.user_id, key, key, number],
         )
-    trainer, clock = FakeTrainer(), SystemClock()
 
     def service(connected: Database) -> CloneService:
         objects = ObjectService(connected, vault, store, LinkSigner(b"secret"), clock)
         billing = BillingService(connected, clock, catalogue)
-        return CloneService(connected, vault, clock, trainer, objects, billing, None)
+        safety = open_safety(connected, objects)
+        return CloneService(connected, vault, clock, trainer, objects, billing, safety, None)
 
     return Workshop(service(worker_database), service(database), trainer, owner, actor)
 

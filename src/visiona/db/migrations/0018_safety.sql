@@ -81,10 +81,12 @@ begin
     execute format('alter table %I force row level security', name);
   end loop;
   -- The functions work on the rows of who is asking only, whatever they forget to say.
-  foreach name in array array['cost_people', 'provider_costs', 'prompt_refusals'] loop
+  foreach name in array array['cost_people', 'provider_costs'] loop
     execute format('create policy own_all on %I for all to visiona_auth
       using (user_id = any (array[(select visiona.uid())]))
       with check (user_id = any (array[(select visiona.uid())]))', name);
+  end loop;
+  foreach name in array array['cost_people', 'provider_costs', 'prompt_refusals'] loop
     execute format('create policy system_all on %I for all to visiona_worker
       using ((select visiona.is_system())) with check ((select visiona.is_system()))', name);
   end loop;
@@ -94,7 +96,13 @@ create policy auth_all on rate_limits for all to visiona_auth using (true) with 
 create policy auth_all on cost_days for all to visiona_auth using (true) with check (true);
 create policy system_all on cost_days for all to visiona_worker
   using ((select visiona.is_system())) with check ((select visiona.is_system()));
-create policy admin_read on prompt_refusals for select to visiona_auth using ((select visiona.is_admin()));
+create policy auth_read on prompt_refusals for select to visiona_auth
+  using (user_id = any (array[(select visiona.uid())]) or (select visiona.is_admin()));
+create policy own_add on prompt_refusals for insert to visiona_auth
+  with check (user_id = any (array[(select visiona.uid())]));
+create policy own_count on prompt_refusals for update to visiona_auth
+  using (user_id = any (array[(select visiona.uid())]))
+  with check (user_id = any (array[(select visiona.uid())]));
 create policy auth_read on reports for select to visiona_auth using (true);
 create policy auth_report on reports for insert to visiona_auth with check (state = 'open');
 create policy admin_decide on reports for update to visiona_auth
@@ -103,14 +111,13 @@ create policy system_read on reports for select to visiona_worker using ((select
 create policy system_clear on reports for update to visiona_worker
   using ((select visiona.is_system())) with check ((select visiona.is_system()));
 
--- Whoever reports an image has proved that they ask for this one; an administrator sees what is reported.
-create policy report_read on generations for select to visiona_auth
-  using ((select visiona.claims() ->> 'lookup') = any (array[
-    encode(sha256(convert_to(image_url, 'UTF8')), 'hex'),
-    encode(sha256(convert_to(thumbnail_url, 'UTF8')), 'hex'),
-    encode(sha256(convert_to(generations.sha256, 'UTF8')), 'hex')]));
-create policy reported_read on generations for select to visiona_auth
-  using ((select visiona.is_admin()) and id in (select r.image_id from reports r where r.state = 'open'));
+-- Whoever allows support shows their images to administrators; so does a report the one that it is about. Somebody
+-- who reports is nobody who is known, in a transaction that proves which image they ask for.
+drop policy support_read on generations;
+create policy auth_read on generations for select to visiona_auth
+  using (user_id in (select visiona.supported())
+    or (select visiona.is_admin()) and id in (select r.image_id from reports r where r.state = 'open')
+    or (select visiona.claims() ->> 'role') = 'anon' and (select visiona.claims() ->> 'lookup') is not null);
 create policy reported_delete on generations for delete to visiona_auth
   using ((select visiona.is_admin()) and id in (select r.image_id from reports r where r.state = 'open'));
 
