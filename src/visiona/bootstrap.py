@@ -436,6 +436,12 @@ def _signing_kit(settings: Settings) -> Callable[[], SigningKit]:
     """
     extras = {"trusted": settings.c2pa_trusted or "", "timestamp_url": settings.c2pa_timestamp_url}
     if settings.c2pa_certificate is None or settings.c2pa_private_key is None:
+        if settings.production:
+            raise SettingsError(
+                "VISIONA_C2PA_CERTIFICATE and VISIONA_C2PA_PRIVATE_KEY are missing: images are signed once and "
+                "stay so, and production does not sign them with a development certificate. Get one from a "
+                "certificate authority, or make your own: visiona provenance certificate --name 'Your studio'"
+            )
         return partial(development_kit, settings.data_dir, **extras)
     try:
         kit = signing_kit(settings.c2pa_certificate, settings.c2pa_private_key, **extras)

@@ -82,6 +82,7 @@ SDKS = {
     "openai": ("adapters/openai/",),
     "anthropic": ("adapters/anthropic/",),
     "stripe": ("adapters/stripe/",),
+    "c2pa": ("adapters/provenance/",),
     "obstore": ("adapters/objects.py",),
     "pyvips": ("adapters/imaging/",),
     "pillow_heif": ("adapters/imaging/",),

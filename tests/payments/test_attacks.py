@@ -30,6 +30,7 @@ from tests.payments.test_entitlement import (
     upgrade,
 )
 
+from visiona.adapters.provenance import make_certificate
 from visiona.bootstrap import build, prepare_database
 from visiona.core.clock import SystemClock
 from visiona.core.errors import Unavailable, VisionaError
@@ -560,6 +561,7 @@ async def test_an_amount_keeps_the_digits_of_its_currency(
 # Settings
 
 
+CERTIFICATE, CERTIFICATE_KEY = make_certificate("Visiona tests")
 PRODUCTION = {
     "VISIONA_ENVIRONMENT": "production",
     "VISIONA_PUBLIC_URL": "https://visiona.example",
@@ -570,6 +572,8 @@ PRODUCTION = {
     "VISIONA_STRIPE_API_KEY": "rk_live_unused",
     "VISIONA_SMTP_URL": "smtp://mail.example",
     "VISIONA_MAIL_FROM": "hello@visiona.example",
+    "VISIONA_C2PA_CERTIFICATE": CERTIFICATE,
+    "VISIONA_C2PA_PRIVATE_KEY": CERTIFICATE_KEY,
 }
 
 

@@ -26,6 +26,7 @@ from visiona.entrypoints.api import (
     payment,
     photos,
     problems,
+    provenance,
 )
 from visiona.entrypoints.api.access import attach
 from visiona.entrypoints.api.origins import request_id_of, with_origin
@@ -47,6 +48,7 @@ API_ROOMS = (
     keys,
     factors,
     admin,
+    provenance,
     events,
     health,
 )

@@ -95,8 +95,8 @@ class Pipeline:
 
     def _labelled(self, image: Image) -> Image:
         """The same picture with the watermark in it, and metadata that say what made it."""
-        stamped = np.ascontiguousarray(self._mark.stamp(image.numpy()))
-        marked = pyvips.Image.new_from_memory(stamped, image.width, image.height, 3, "uchar")
+        stamped: Any = self._mark.stamp(image.numpy())
+        marked: Image = pyvips.Image.new_from_memory(stamped, image.width, image.height, 3, "uchar")
         marked = marked.copy(interpretation="srgb")
         marked.set_type(pyvips.GValue.blob_type, _XMP, PACKET)
         return marked

@@ -9,6 +9,7 @@ Runs in the child only. Figures: docs/adr/0034.
 """
 
 import hashlib
+from collections.abc import Sequence
 from itertools import product
 
 import cv2
@@ -48,7 +49,7 @@ class Watermark:
         self._pattern = pattern / pattern.std()
         odd_rows, odd_columns = (1 - 2 * (axis % 2)[self._band] for axis in (rows, columns))
         # Mirroring an axis turns the sign of its odd frequencies.
-        self._mirrors = [
+        self._mirrors: list[MatLike] = [
             self._signs * (odd_rows if down else 1) * (odd_columns if across else 1)
             for down, across in product((False, True), repeat=2)
         ]
@@ -64,7 +65,9 @@ class Watermark:
             if self._score(copy + change * gain, self._mirrors[:1]) >= _LOUD_ENOUGH:
                 break
             gain *= _LOUDER
-        scaled = cv2.resize(change * min(gain, loudest), (width, height), interpolation=cv2.INTER_CUBIC)
+        scaled: MatLike = cv2.resize(
+            change * min(gain, loudest), (width, height), interpolation=cv2.INTER_CUBIC
+        )
         return cv2.add(rgb, cv2.merge([scaled, scaled, scaled]), dtype=cv2.CV_8U)
 
     def score(self, rgb: MatLike) -> float:
@@ -72,7 +75,7 @@ class Watermark:
         copy = _canonical(rgb)
         return max(self._score(turned, self._mirrors) for turned in (copy, np.ascontiguousarray(copy.T)))
 
-    def _score(self, copy: MatLike, sequences: list[MatLike]) -> float:
+    def _score(self, copy: MatLike, sequences: Sequence[MatLike]) -> float:
         """The correlation with the best of `sequences`. What the picture has much of counts less, both in
         places and in frequencies: there it drowns the mark.
         """

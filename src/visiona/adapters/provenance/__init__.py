@@ -10,6 +10,14 @@ from visiona.adapters.provenance.certificates import (
     development_kit,
     make_certificate,
     signing_kit,
+    write_certificate,
 )
 
-__all__ = ["SigningKit", "UnusableCertificate", "development_kit", "make_certificate", "signing_kit"]
+__all__ = [
+    "SigningKit",
+    "UnusableCertificate",
+    "development_kit",
+    "make_certificate",
+    "signing_kit",
+    "write_certificate",
+]

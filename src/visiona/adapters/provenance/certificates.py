@@ -1,6 +1,7 @@
 """The certificate that Content Credentials are signed with, and its private key."""
 
 import contextlib
+import errno
 import os
 import secrets
 from dataclasses import dataclass, field
@@ -81,9 +82,7 @@ def development_kit(folder: Path, *, trusted: str = "", timestamp_url: str | Non
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         chain, key = make_certificate(DEVELOPMENT_NAME)
         draft = path.with_name(f".{secrets.token_hex(8)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(key + chain)
+        _write_private(draft, key + chain)
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)
         draft.unlink()
@@ -99,6 +98,23 @@ def trust_of(kit: SigningKit) -> dict[str, Any]:
         "trust_anchors": authorities + kit.trusted,
         "names": list(kit.names),
     }
+
+
+def write_certificate(organization: str, folder: Path) -> tuple[Path, Path]:
+    """Two new files, certificate chain and private key. Raises `FileExistsError` before writing any."""
+    paths = folder / "c2pa-certificate.pem", folder / "c2pa-private-key.pem"
+    for path in paths:
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, "there is such a file", str(path))
+    for path, text in zip(paths, make_certificate(organization), strict=True):
+        _write_private(path, text)
+    return paths
+
+
+def _write_private(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
 
 
 def make_certificate(organization: str) -> tuple[str, str]:

@@ -20,7 +20,7 @@ TRAINED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedi
 
 _SAYS_AI = re.compile(r"digitalsourcetype/(trainedAlgorithmicMedia|compositeWithTrainedAlgorithmicMedia)$")
 # Failures that mean: what is there is not what was signed.
-_CHANGES = re.compile(r"mismatch|(dataHash|boxesHash|bmffHash)\.(malformed|mismatch)|assertion\.missing")
+_CHANGES = re.compile(r"\.mismatch$|^assertion\.(missing|dataHash|boxesHash|bmffHash)")
 _NAME_LENGTH = 120
 
 # A file may name addresses to fetch the rest of its credentials from; nobody goes there.
@@ -64,37 +64,35 @@ def read(path: Path, media_type: str, trust: Mapping[str, Any]) -> dict[str, Any
     """What the credentials of a file say, and whether that holds. `trust` is `trust_of` a kit."""
     settings = {**_OFFLINE, "trust": {key: trust[key] for key in ("trust_anchors", "allowed_list")}}
     try:
-        with (
-            c2pa.Context(c2pa.Settings.from_dict(settings)) as context,
-            path.open("rb") as file,
-            c2pa.Reader(media_type, file, context=context) as reader,
-        ):
-            return _described(reader, tuple(trust["names"]))
-    except c2pa.C2paError.ManifestNotFound:
-        return _answer(Credentials.NONE)
+        with c2pa.Context(c2pa.Settings.from_dict(settings)) as context, path.open("rb") as file:
+            reader = c2pa.Reader.try_create(media_type, file, context=context)
+            if reader is None:
+                return _answer(Credentials.NONE)
+            with reader:
+                return _described(json.loads(reader.json()), tuple(trust["names"]))
     except c2pa.C2paError:
         return _answer(Credentials.UNVERIFIABLE)
 
 
-def _described(reader: c2pa.Reader, own_names: tuple[str, str]) -> dict[str, Any]:
-    active = reader.get_active_manifest() or {}
-    state = reader.get_validation_state()
-    codes = [entry["code"] for entry in _failures(reader.get_validation_results() or {})]
+def _described(store: dict[str, Any], own_names: tuple[str, ...]) -> dict[str, Any]:
+    state: str = store.get("validation_state", "Invalid")
     if state == "Invalid":
-        changed = any(_CHANGES.search(code) for code in codes)
+        failures: list[Any] = store.get("validation_results", {}).get("activeManifest", {}).get("failure", [])
+        changed = any(_CHANGES.search(failure["code"]) for failure in failures)
         return _answer(Credentials.CHANGED if changed else Credentials.UNVERIFIABLE)
-    signature = active.get("signature_info") or {}
+    active: dict[str, Any] = store["manifests"][store["active_manifest"]]
+    signature: dict[str, Any] = active.get("signature_info", {})
     names = (str(signature.get("issuer") or ""), str(signature.get("common_name") or ""))
     signer = Signer.UNKNOWN
     if state == "Trusted":
         signer = Signer.OURS if names == own_names else Signer.TRUSTED
-    generators = active.get("claim_generator_info") or [{}]
+    generators: list[dict[str, Any]] = active.get("claim_generator_info") or [{}]
     return _answer(
         Credentials.VALID,
         signer=signer,
         signer_name=_short(names[1] or names[0]),
         generator=_short(str(generators[0].get("name") or "")),
-        signed_as_ai=any(_SAYS_AI.search(kind) for kind in _source_types(reader)),
+        signed_as_ai=any(_SAYS_AI.search(kind) for kind in _source_types(store)),
     )
 
 
@@ -115,14 +113,9 @@ def _answer(
     }
 
 
-def _failures(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return (results.get("activeManifest") or {}).get("failure") or []
-
-
-def _source_types(reader: c2pa.Reader) -> Iterable[str]:
+def _source_types(store: dict[str, Any]) -> Iterable[str]:
     """Of every action on record, those of the images it was made from included."""
-    store = json.loads(reader.json())
-    for manifest in store.get("manifests", {}).values():
+    for manifest in store["manifests"].values():
         for assertion in manifest.get("assertions", []):
             if str(assertion.get("label", "")).startswith("c2pa.actions"):
                 for action in assertion["data"].get("actions", []):

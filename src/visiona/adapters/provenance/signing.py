@@ -18,7 +18,8 @@ from visiona.adapters.provenance.certificates import SigningKit
 
 def _work(limits: Limits, opening: dict[str, Any]) -> "_Signing":
     del limits
-    return _Signing(SigningKit(**opening | {"names": tuple(opening["names"])}))
+    organization, name = opening.pop("names")
+    return _Signing(SigningKit(names=(organization, name), **opening))
 
 
 class _Signing:

@@ -172,6 +172,7 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "GET /media/{key}": _SIGNED,
         "HEAD /media/{key}": _SIGNED,
         # About the server
+        "POST /api/provenance/check": _PUBLIC,
         "GET /healthz": _PUBLIC,
         "GET /readyz": _PUBLIC,
         "GET /api/openapi.json": _PUBLIC,
@@ -196,6 +197,8 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "GET /confirm": _PAGE,
         "POST /confirm": _PAGE,
         "GET /pricing": _VISITOR,
+        "GET /check": _VISITOR,
+        "POST /check": _VISITOR,
         "GET /studio": _PAGE,
         "GET /gallery": _PAGE,
         "GET /account": _PAGE,

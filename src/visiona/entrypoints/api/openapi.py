@@ -27,6 +27,18 @@ _UPLOAD_BODY = {
         }
     },
 }
+_IMAGE_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["image"],
+                "properties": {"image": {"type": "string", "format": "binary"}},
+            }
+        }
+    },
+}
 
 
 class DocumentPlugin(JsonRenderPlugin):
@@ -78,6 +90,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
             operation["security"] = _security(f"{method.upper()} {path}")
             _complete_operation(operation)
     document["paths"]["/api/photos/upload"]["post"]["requestBody"] = _UPLOAD_BODY
+    document["paths"]["/api/provenance/check"]["post"]["requestBody"] = _IMAGE_BODY
     return document
 
 

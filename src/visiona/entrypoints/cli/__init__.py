@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from visiona.entrypoints.cli import account, audit, gallery, generate, keys, models, operator, photos
+from visiona.entrypoints.cli import account, audit, gallery, generate, keys, models, operator, photos, provenance
 from visiona.entrypoints.cli.errors import CommandFailed
 from visiona.entrypoints.cli.options import remember_server
 from visiona.entrypoints.cli.output import fail
@@ -45,7 +45,7 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_visiona)
-    for commands in (account, keys, photos, models, generate, gallery, operator, audit):
+    for commands in (account, keys, photos, models, generate, gallery, operator, audit, provenance):
         commands.register(app)
     return app
 

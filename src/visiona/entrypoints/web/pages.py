@@ -32,6 +32,7 @@ from visiona.entrypoints.api.views import (
 from visiona.entrypoints.web import (
     account_pages,
     admin_pages,
+    check_pages,
     key_pages,
     payment_pages,
     sign_in_pages,
@@ -145,6 +146,7 @@ def create_pages(app: App) -> tuple[Pages, Router, Router]:
         *key_pages.HANDLERS,
         *payment_pages.HANDLERS,
         *admin_pages.HANDLERS,
+        *check_pages.HANDLERS,
     ]
     pages = Router(
         "/",
