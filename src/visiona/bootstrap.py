@@ -330,7 +330,7 @@ def open_vault(settings: Settings, clock: Clock) -> Vault:
         masters = [open_master_key(text) for text in texts]
     except ValueError as error:
         raise SettingsError(f"VISIONA_MASTER_KEYS cannot be used: {error}.") from None
-    mirror = None if settings.keys_mirror_url is None else open_store(settings.keys_mirror_url)
+    mirror = None if settings.keys_mirror is None else open_store(settings.keys_mirror)
     return Vault(open_store(settings.key_store_url), mirror, masters, clock)
 
 
@@ -383,7 +383,10 @@ async def _seal(settings: Settings, url: str) -> None:
             await step.seal_rows(vault)
             await step.finish()
     except Unavailable as error:
-        raise SettingsError(f"The keys of people cannot be had: {error.detail}") from error
+        raise SettingsError(
+            "The keys of people cannot be had; the log says why. VISIONA_KEYS_URL and VISIONA_MASTER_KEYS "
+            "must be those that they were made with."
+        ) from error
     finally:
         await vault.aclose()
 

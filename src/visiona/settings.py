@@ -170,6 +170,12 @@ class Settings:
         return self.anchors_url or (self.data_dir.resolve() / "anchors").as_uri()
 
     @property
+    def keys_mirror(self) -> str | None:
+        """Where keys are written to once more: beside the backups, unless it is said where."""
+        beside = None if self.backup_url is None else f"{self.backup_url.rstrip('/')}/keyring"
+        return self.keys_mirror_url or beside
+
+    @property
     def webhook_base(self) -> str | None:
         """Where providers can send webhooks; None where they cannot reach us, and polling does it."""
         return self.origin if self.images_simulated or self.origin.startswith("https://") else None
@@ -278,7 +284,9 @@ def _check(settings: Settings) -> None:
     if unknown:
         raise SettingsError(f"VISIONA_ENHANCERS names unknown services: {', '.join(sorted(unknown))}.")
     if (settings.c2pa_certificate is None) != (settings.c2pa_private_key is None):
-        raise SettingsError("VISIONA_C2PA_CERTIFICATE and VISIONA_C2PA_PRIVATE_KEY belong together: set both.")
+        raise SettingsError(
+            "VISIONA_C2PA_CERTIFICATE and VISIONA_C2PA_PRIVATE_KEY belong together: set both."
+        )
     if settings.production:
         _check_production(settings)
 

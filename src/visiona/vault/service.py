@@ -72,6 +72,11 @@ class Vault:
         self._ciphers: dict[int, tuple[float, Cipher]] = {}
         self._index_key: bytes | None = None
 
+    @property
+    def master_name(self) -> str:
+        """Of the master key that wraps."""
+        return self._master.name
+
     async def open(self) -> None:
         """Load what `blind_index` needs. Raises `KeyMissing` where `prepare` never ran on this key store."""
         forbid_open_transaction("the key store")
@@ -140,7 +145,9 @@ class Vault:
         """
         forbid_open_transaction("the key store")
         self._ciphers.pop(user_id, None)
-        tombstone = msgspec.json.encode(_Tombstone(self._clock.now()))
+        earlier = [await _read(store, _tombstone(user_id)) for store in self._stores]
+        fresh = msgspec.json.encode(_Tombstone(self._clock.now()))
+        tombstone = next((data for data in earlier if data), fresh)
         for store in self._stores:  # first everywhere known to be destroyed, so that nobody copies it back
             await _put(store, _tombstone(user_id), tombstone, create=True)
         for store in self._stores:

@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from visiona.entrypoints.cli import account, audit, gallery, generate, keys, models, operator, photos, provenance
+from visiona.entrypoints.cli import (
+    account,
+    audit,
+    gallery,
+    generate,
+    keys,
+    models,
+    operator,
+    photos,
+    provenance,
+    vault,
+)
 from visiona.entrypoints.cli.errors import CommandFailed
 from visiona.entrypoints.cli.options import remember_server
 from visiona.entrypoints.cli.output import fail
@@ -45,7 +56,7 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_visiona)
-    for commands in (account, keys, photos, models, generate, gallery, operator, audit, provenance):
+    for commands in (account, keys, photos, models, generate, gallery, operator, audit, provenance, vault):
         commands.register(app)
     return app
 

@@ -42,7 +42,6 @@ def provided(settings: Settings) -> Generator[Settings]:
 
     Raises `SettingsError` where the data folder cannot be used.
     """
-    from visiona.adapters.master_keys import new_master_key  # noqa: PLC0415 - after the first sign of life
     from visiona.db.embedded import EmbeddedServerError, embedded_server  # noqa: PLC0415 - as below
     from visiona.entrypoints.cli.running import secret_from_file  # noqa: PLC0415 - production does without
 
@@ -52,7 +51,7 @@ def provided(settings: Settings) -> Generator[Settings]:
     with _usable_folder():
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         secret = settings.secret_key or secret_from_file(settings.data_dir / "secret.key")
-        masters = settings.master_keys or (secret_from_file(settings.data_dir / MASTER_KEY, new_master_key),)
+        masters = settings.master_keys or kept_master_keys(settings)
     settings = replace(settings, secret_key=secret, master_keys=masters)
     if settings.database_url or settings.app_database_url:
         yield settings
@@ -63,6 +62,15 @@ def provided(settings: Settings) -> Generator[Settings]:
         except EmbeddedServerError as error:
             raise SettingsError(str(error)) from error
         yield replace(settings, database_url=url)
+
+
+def kept_master_keys(settings: Settings) -> tuple[str, ...]:
+    """What is in the data folder's file, made on first use. Several are separated as in the settings."""
+    from visiona.adapters.master_keys import new_master_key  # noqa: PLC0415 - after the first sign of life
+    from visiona.entrypoints.cli.running import secret_from_file  # noqa: PLC0415 - production does without
+
+    text = secret_from_file(settings.data_dir / MASTER_KEY, new_master_key)
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def run_everything() -> int:
