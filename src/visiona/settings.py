@@ -294,12 +294,6 @@ def _check(settings: Settings) -> None:
 def _check_production(settings: Settings) -> None:
     settings.secret()
     settings.masters()
-    if settings.c2pa_certificate is None:
-        raise SettingsError(
-            "VISIONA_C2PA_CERTIFICATE and VISIONA_C2PA_PRIVATE_KEY are missing: images are signed once and for "
-            "ever, so that production does not begin with a development certificate. Get one from a certificate "
-            "authority, or make your own: visiona provenance certificate --name 'Your studio' --folder ."
-        )
     if settings.images_simulated:
         raise SettingsError("The sandbox cannot run in production: set VISIONA_REPLICATE_BASE_URL back.")
     if settings.prompts_simulated:

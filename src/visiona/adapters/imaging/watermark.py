@@ -46,7 +46,7 @@ class Watermark:
         signs[self._band] = np.unpackbits(stream)[:count].astype(np.float32) * 2 - 1
         self._signs = signs[self._band]
         pattern = cv2.idct(signs)
-        self._pattern = pattern / pattern.std()
+        self._pattern: MatLike = pattern / pattern.std()
         odd_rows, odd_columns = (1 - 2 * (axis % 2)[self._band] for axis in (rows, columns))
         # Mirroring an axis turns the sign of its odd frequencies.
         self._mirrors: list[MatLike] = [
@@ -58,7 +58,7 @@ class Watermark:
         """The picture with the mark, as 8-bit RGB."""
         height, width = rgb.shape[:2]
         copy = _canonical(rgb)
-        change = self._pattern * _loudness(copy, 9)
+        change: MatLike = self._pattern * _loudness(copy, 9)
         loudest = _LOUDEST_RMS / float(np.sqrt((change * change).mean()))
         gain = 1.0
         for _ in range(_STEPS):
