@@ -44,6 +44,7 @@ EXECUTORS = {
     "find_consent": {APP_ROLE, AUTH_ROLE},
     "give_consent": {APP_ROLE, AUTH_ROLE},
     "end_consent": {APP_ROLE, AUTH_ROLE},
+    "is_reporting": {AUTH_ROLE},
     "use_allowance": {APP_ROLE, AUTH_ROLE},
     "purge_allowances": {WORKER_ROLE, AUTH_ROLE},
     "reserve_cost": {APP_ROLE, WORKER_ROLE, AUTH_ROLE},

@@ -111,13 +111,25 @@ create policy system_read on reports for select to visiona_worker using ((select
 create policy system_clear on reports for update to visiona_worker
   using ((select visiona.is_system())) with check ((select visiona.is_system()));
 
+grant create on schema visiona to visiona_auth;
+set local role visiona_auth;
+
+-- Whether this is a transaction of nobody who is known, that has proved which one thing it asks for.
+create function visiona.is_reporting() returns boolean
+  language sql stable security definer set search_path = public, pg_temp
+as $$
+  select coalesce(visiona.claims() ->> 'role' = 'anon' and visiona.claims() ->> 'lookup' is not null, false)
+$$;
+
+set local role visiona_owner;
+
 -- Whoever allows support shows their images to administrators; so does a report the one that it is about. Somebody
 -- who reports is nobody who is known, in a transaction that proves which image they ask for.
 drop policy support_read on generations;
 create policy auth_read on generations for select to visiona_auth
   using (user_id in (select visiona.supported())
     or (select visiona.is_admin()) and id in (select r.image_id from reports r where r.state = 'open')
-    or (select visiona.claims() ->> 'role') = 'anon' and (select visiona.claims() ->> 'lookup') is not null);
+    or (select visiona.is_reporting()));
 create policy reported_delete on generations for delete to visiona_auth
   using ((select visiona.is_admin()) and id in (select r.image_id from reports r where r.state = 'open'));
 
@@ -146,7 +158,6 @@ begin
   end loop;
 end $$;
 
-grant create on schema visiona to visiona_auth;
 set local role visiona_auth;
 
 -- Use `amount` of an allowance of `allowed` in `seconds`; answers the seconds to wait, 0 when it was counted.
