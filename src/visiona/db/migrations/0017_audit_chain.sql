@@ -200,7 +200,7 @@ begin
   end if;
   for entry in
     with new as materialized (
-      select a.*, case when a.person_hash is null then coalesce(a.salt, uuid_send(gen_random_uuid())) end
+      select a.*, coalesce(a.salt, case when a.person_hash is null then uuid_send(gen_random_uuid()) end)
         as its_salt
       from audit_logs a where a.seq is null order by a.id limit amount),
     hashed as materialized (
