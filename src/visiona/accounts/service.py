@@ -613,6 +613,7 @@ class AccountService:
         session_id, secret = uuid.uuid4(), secret_token()
         expires_at = self._clock.now() + timedelta(seconds=self._settings.session_ttl_s)
         cipher = await self._cipher(actor.user_id)
+        audit.identified(cipher)
         label = cipher.seal_optional(SESSION_CLIENT.place, client.label or None)
         async with self._database.transaction(actor) as connection:
             await forgive_attempt(connection, limits)

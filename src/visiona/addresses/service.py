@@ -96,6 +96,7 @@ class AddressService:
 
     async def _send_reset(self, actor: UserActor, address: str) -> None:
         cipher = await self._vault.cipher(actor.user_id)
+        audit.visited(cipher)
         async with self._database.transaction(actor) as connection:
             await store.retire(connection, actor.user_id, Purpose.RESET)
             await _send(connection, cipher, Purpose.RESET, address, self._clock.now())
@@ -209,6 +210,7 @@ class AddressService:
             cipher = await self._vault.cipher(sealed.user_id)
         except KeyDestroyed as error:
             raise _link_not_found() from error
+        audit.visited(cipher)
         link = sealed.opened(cipher)
         if link.purpose is not Purpose.CHANGE and link.address != link.current_address:
             raise _link_not_found()

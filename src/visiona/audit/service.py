@@ -58,10 +58,19 @@ def identified(cipher: Cipher, via: Via = "person", via_id: str | None = None) -
     origin = current_origin()
     where = None if origin is None else origin.client
     if where is None:
-        set_identified(via, via_id)
+        set_identified(cipher.user_id, via, via_id)
         return
     text = msgspec.json.encode(Where(where.address, where.label)).decode()
-    set_identified(via, via_id, cipher.seal(CLIENT_PLACE, text))
+    set_identified(cipher.user_id, via, via_id, cipher.seal(CLIENT_PLACE, text))
+
+
+def visited(cipher: Cipher) -> None:
+    """From here on this request is about the account of a person whom it has not shown to be at its other
+    end, unless it has: where it comes from is theirs to read.
+    """
+    origin = current_origin()
+    if origin is not None and origin.user_id != cipher.user_id:
+        identified(cipher, "visitor")
 
 
 def seal_reason(cipher: Cipher, reason: str) -> bytes:

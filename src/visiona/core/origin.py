@@ -18,13 +18,15 @@ Via = Literal["person", "key", "system", "visitor"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """`via` says what acts in a person's name, `via_id` which API key or job it is. `client` is where a
-    request comes from; `sealed_client` is that as the audit log may keep it, once it is known whose it is.
+    """`via` says what acts in a person's name, `via_id` which API key or job it is, `user_id` who the person
+    is, where that is known. `client` is where a request comes from; `sealed_client` is that as the audit log
+    may keep it.
     """
 
     request_id: str
     via: Via
     via_id: str | None = None
+    user_id: int | None = None
     client: ClientInfo | None = field(default=None, repr=False)
     sealed_client: bytes | None = field(default=None, repr=False)
 
@@ -52,11 +54,11 @@ def current_origin() -> Origin | None:
     return _current.get()
 
 
-def identified(via: Via, via_id: str | None = None, sealed_client: bytes | None = None) -> None:
-    """From here on, as long as the block of `coming_from` lasts, it is known who is asking."""
+def identified(user_id: int, via: Via, via_id: str | None = None, sealed_client: bytes | None = None) -> None:
+    """From here on, as long as the block of `coming_from` lasts, it is known who this is about."""
     origin = _current.get()
     if origin is not None:
-        _current.set(replace(origin, via=via, via_id=via_id, sealed_client=sealed_client))
+        _current.set(replace(origin, user_id=user_id, via=via, via_id=via_id, sealed_client=sealed_client))
 
 
 def origin_claims() -> dict[str, Any]:

@@ -176,6 +176,7 @@ class FactorService:
             if guess:
                 await self._check_day(connection, actor)
         cipher = await self._vault.cipher(actor.user_id)
+        audit.visited(cipher)
         async with self._database.transaction(actor) as connection:
             used = await self._spend(connection, actor, cipher, code)
             if used is not None:

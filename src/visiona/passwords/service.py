@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from visiona.audit import service as audit
 from visiona.core.ids import opaque_id
 from visiona.db.actor import Anonymous, UserActor
 from visiona.db.pool import Connection, Database
@@ -99,6 +100,7 @@ class PasswordService:
     async def _sign_up(self, subject: str, email: str, password_hash: str) -> bool:
         """False where the address is taken; the key that was made for it is destroyed then."""
         cipher = await make_key(self._database, self._vault)
+        audit.visited(cipher)
         index = address_index(self._vault, email)
         async with self._database.transaction(Anonymous(looks_up=index.hex())) as connection:
             done = await store.sign_up(connection, cipher, subject, email, index, password_hash)
