@@ -91,7 +91,6 @@ async def test_hostile_keys_go_nowhere(
         store.open(key),
         store.fetch_file(key, tmp_path / "copy"),
         store.delete(["u7/mine", key]),
-        store.signed_url(key, 60),
     ):
         with pytest.raises(ValueError, match="not an object key"):
             await attempt
@@ -99,9 +98,12 @@ async def test_hostile_keys_go_nowhere(
     assert (folder / "u7" / "mine").read_bytes() == b"private"
 
 
-@pytest.mark.parametrize("key", ["a", "u7/photos/0f.jpg", "u7/a-b_c.1", "a" * 512, "7/.hidden"])
-async def test_ordinary_keys_are_keys(store: ObstoreObjectStore, key: str) -> None:
-    assert await store.signed_url(key, 60) is None
+@pytest.mark.parametrize(
+    "key", ["a", "u7/photos/0f.jpg", "u7/a-b_c.1", f"{'a' * 200}/{'a' * 200}", "7/.hidden"]
+)
+async def test_ordinary_keys_are_keys(store: ObstoreObjectStore, source: Path, key: str) -> None:
+    await store.put_file(key, source, "image/jpeg")
+    assert await store.list_keys("") == [key]
 
 
 async def test_files_are_their_owners_alone(store: ObstoreObjectStore, folder: Path, source: Path) -> None:
@@ -143,12 +145,6 @@ def test_importing_costs_no_sdk() -> None:
 def test_unusable_places_are_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"file:///"):
         open_store(url)
-
-
-@pytest.mark.parametrize("seconds", [0, -1, 7 * 24 * 3600 + 1])
-async def test_links_have_a_lifetime(store: ObstoreObjectStore, seconds: int) -> None:
-    with pytest.raises(ValueError, match="link lives"):
-        await store.signed_url("u7/a", seconds)
 
 
 async def test_check_tells_a_store_that_cannot_be_written(folder: Path) -> None:

@@ -20,7 +20,6 @@ from visiona.core.ids import opaque_id
 from visiona.ports.storage import ObjectMissing, StoredObject
 
 MAX_KEY = 512
-MAX_LINK_S = 7 * 24 * 3600
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9/_.-]*")
 _CLOUDS = {"s3", "gs", "az"}
@@ -128,16 +127,6 @@ class ObstoreObjectStore:
         listed = obstore.list(self._store, folder, chunk_size=1000)
         keys = [str(entry["path"]) async for entries in listed for entry in entries]
         return sorted(key for key in keys if _is_key(key))
-
-    async def signed_url(self, key: str, expires_in_s: int) -> str | None:
-        import obstore  # noqa: PLC0415 - loaded when first used
-
-        if not 0 < expires_in_s <= MAX_LINK_S:
-            raise ValueError(f"a link lives between 1 and {MAX_LINK_S} s")
-        key = _checked(key)
-        if self._folder:
-            return None
-        return await obstore.sign_async(self._store, "GET", key, timedelta(seconds=expires_in_s))
 
     async def check(self) -> None:
         """Writes, reads and deletes a probe, where no object's key can be."""

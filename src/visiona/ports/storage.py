@@ -47,10 +47,6 @@ class ObjectStore(Protocol):
 
     async def list_keys(self, prefix: str) -> list[str]: ...
 
-    async def signed_url(self, key: str, expires_in_s: int) -> str | None:
-        """A link of the store's own that opens this object, or None where the store cannot sign."""
-        ...
-
     async def check(self) -> None:
         """Raise if objects cannot be written and read now."""
         ...
