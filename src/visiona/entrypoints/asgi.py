@@ -14,6 +14,7 @@ from visiona.entrypoints.api import (
     account,
     admin,
     auth,
+    consents,
     events,
     factors,
     gallery,
@@ -46,6 +47,7 @@ API_ROOMS = (
     gallery,
     payment,
     keys,
+    consents,
     factors,
     admin,
     provenance,
@@ -77,9 +79,7 @@ def create_asgi(app: App) -> Litestar:
             sent = MutableScopeHeaders.from_message(message)
             for name, value in headers.items():
                 sent.setdefault(name, value)
-            request_id = request_id_of(scope)
-            if request_id is not None:
-                sent.setdefault("X-Request-ID", request_id)
+            sent.setdefault("X-Request-ID", request_id_of(scope))
 
     handlers = [handler for room in API_ROOMS for handler in room.HANDLERS] + hosted.HANDLERS
     hooks = [*replicate.HANDLERS, *stripe.HANDLERS, *clerk.HANDLERS]

@@ -16,19 +16,14 @@ def with_origin(app: ASGIApp) -> ASGIApp:
     """A middleware: who is asking is not known yet; `security.guard` says so when it is."""
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = opaque_id()
-        _state(scope)[_REQUEST_ID] = request_id
         client = client_of(ASGIConnection(scope))
-        with coming_from(Origin(request_id=request_id, via="visitor", client=client)):
+        with coming_from(Origin(request_id=request_id_of(scope), via="visitor", client=client)):
             await app(scope, receive, send)
 
     return call
 
 
-def request_id_of(scope: Scope) -> str | None:
-    """The id of this request; none where it has no route."""
-    return _state(scope).get(_REQUEST_ID)
-
-
-def _state(scope: Scope) -> dict[str, Any]:
-    return scope["state"]
+def request_id_of(scope: Scope) -> str:
+    """The id of this request, which goes out with the answer."""
+    state: dict[str, Any] = scope["state"]
+    return state.setdefault(_REQUEST_ID, opaque_id())

@@ -95,7 +95,7 @@ def on_page_error(request: AnyRequest, error: Exception) -> Response[Any]:
         status=status,
         title=HTTPStatus(status).phrase,
         detail=detail,
-        request_id=request_id_of(request.scope),
+        request_id=request_id_of(request.scope) if status >= 500 else None,
     )
 
 
