@@ -28,6 +28,7 @@ from visiona.entrypoints.api import (
     photos,
     problems,
     provenance,
+    reports,
 )
 from visiona.entrypoints.api.access import attach
 from visiona.entrypoints.api.origins import request_id_of, with_origin
@@ -51,6 +52,7 @@ API_ROOMS = (
     factors,
     admin,
     provenance,
+    reports,
     events,
     health,
 )

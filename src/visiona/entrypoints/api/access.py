@@ -15,6 +15,7 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 from visiona.keys.model import Scope
+from visiona.safety.model import Limited
 
 Role = Literal["admin"]
 
@@ -42,7 +43,8 @@ class Identity(StrEnum):
 class Access:
     """One row. `scope` is what an API key needs, `role` what a person needs to be; with `fresh` they
     have to have shown recently who they are; with `suspended` a suspended account is answered too. What
-    is `builtin` is there for Visiona's own accounts only: an identity service does it on its own pages.
+    is `builtin` is there for Visiona's own accounts only: an identity service does it on its own pages. How
+    often a `limited` thing is done is counted before the handler runs.
     """
 
     identity: Identity
@@ -51,6 +53,7 @@ class Access:
     fresh: bool = False
     suspended: bool = False
     builtin: bool = False
+    limited: Limited | None = None
 
     def __post_init__(self) -> None:
         if (self.identity is Identity.USER) != (self.scope is not None):
@@ -75,14 +78,14 @@ _ADMIN_FORM: Final = Access(Identity.PAGE, role="admin", fresh=True)
 _VISITOR: Final = Access(Identity.VISITOR)
 
 
-def _user(scope: Scope) -> Access:
-    return Access(Identity.USER, scope=scope)
+def _user(scope: Scope, limited: Limited | None = None) -> Access:
+    return Access(Identity.USER, scope=scope, limited=limited)
 
 
 ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
     {
         # Signing up, in and out
-        "POST /api/auth/signup": _PUBLIC,
+        "POST /api/auth/signup": Access(Identity.PUBLIC, limited=Limited.SIGNUP),
         "GET /api/auth/signup": _PUBLIC,
         "POST /api/auth/login": _PUBLIC,
         "GET /api/auth/login": _PUBLIC,
@@ -106,6 +109,10 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "POST /api/account/email": Access(Identity.PERSON, fresh=True, builtin=True),
         "POST /api/account/email/verification": Access(Identity.PERSON, builtin=True),
         # API keys, which no key can make
+        "GET /api/consents": _user(Scope.ACCOUNT_READ),
+        "POST /api/consents": _PERSON,
+        "POST /api/consents/requests": _PERSON,
+        "DELETE /api/consents/{consent_id}": _PERSON,
         "GET /api/keys": _PERSON,
         "POST /api/keys": _FRESH,
         "DELETE /api/keys/{key_id}": _PERSON,
@@ -121,19 +128,19 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "PATCH /api/account/passkeys/{passkey_id}": _FACTOR,
         "DELETE /api/account/passkeys/{passkey_id}": _FACTOR,
         # Photos
-        "POST /api/photos/upload": _user(Scope.PHOTOS_WRITE),
+        "POST /api/photos/upload": _user(Scope.PHOTOS_WRITE, Limited.UPLOAD),
         "GET /api/photos": _user(Scope.PHOTOS_READ),
         "GET /api/photos/{photo_id}": _user(Scope.PHOTOS_READ),
         "DELETE /api/photos/{photo_id}": _user(Scope.PHOTOS_WRITE),
         # Clones
-        "POST /api/models/train": _user(Scope.CLONES_WRITE),
+        "POST /api/models/train": _user(Scope.CLONES_WRITE, Limited.TRAINING),
         "GET /api/models/status": _user(Scope.CLONES_READ),
         "GET /api/models": _user(Scope.CLONES_READ),
         "GET /api/models/{model_id}": _user(Scope.CLONES_READ),
         "POST /api/models/{model_id}/cancel": _user(Scope.CLONES_WRITE),
         "DELETE /api/models/{model_id}": _user(Scope.CLONES_WRITE),
         # Images
-        "POST /api/generate": _user(Scope.IMAGES_WRITE),
+        "POST /api/generate": _user(Scope.IMAGES_WRITE, Limited.GENERATION),
         "GET /api/generate": _user(Scope.IMAGES_READ),
         "GET /api/generate/{run_id}": _user(Scope.IMAGES_READ),
         "POST /api/generate/{run_id}/cancel": _user(Scope.IMAGES_WRITE),
@@ -157,7 +164,14 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "POST /api/account/support-access": _PERSON,
         "DELETE /api/account/support-access": _PERSON,
         "GET /api/account/history": _PERSON,
+        # Reports of images, by anybody
+        "POST /api/reports": Access(Identity.PUBLIC, limited=Limited.REPORT),
+        "GET /api/reports/{case}": Access(Identity.PUBLIC, limited=Limited.CHECK),
         # Administration
+        "GET /api/admin/reports": _ADMIN,
+        "GET /api/admin/reports/{report_id}": _ADMIN,
+        "POST /api/admin/reports/{report_id}/dismiss": _ADMIN_ACT,
+        "POST /api/admin/reports/{report_id}/take-down": _ADMIN_ACT,
         "GET /api/admin/users": _ADMIN,
         "GET /api/admin/users/{user_id}": _ADMIN,
         "GET /api/admin/acts": _ADMIN,
@@ -182,7 +196,7 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "GET /": _VISITOR,
         "GET /api/auth/callback": _PUBLIC,
         "GET /signup": _VISITOR,
-        "POST /signup": Access(Identity.PUBLIC, builtin=True),
+        "POST /signup": Access(Identity.PUBLIC, builtin=True, limited=Limited.SIGNUP),
         "GET /login": _VISITOR,
         "POST /login": Access(Identity.PUBLIC, builtin=True),
         "GET /login/code": _VISITOR,
@@ -215,6 +229,14 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "POST /account/passkeys/remove": _OWN_FORM,
         "POST /account/sessions/end": _PAGE,
         "POST /account/sessions/end-others": _PAGE,
+        "GET /consent": _PAGE,
+        "POST /consent": _PAGE,
+        "GET /consent/{token}": _VISITOR,
+        "POST /consent/{token}": _VISITOR,
+        "POST /consent/{token}/end": _VISITOR,
+        "GET /account/consents": _PAGE,
+        "POST /account/consents/ask": _PAGE,
+        "POST /account/consents/withdraw": _PAGE,
         "GET /account/keys": _PAGE,
         "POST /account/keys": Access(Identity.PAGE, fresh=True),
         "POST /account/keys/revoke": _PAGE,
@@ -224,6 +246,13 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "GET /account/history": _PAGE,
         "POST /account/support-access": _PAGE,
         "POST /account/support-access/end": _PAGE,
+        "GET /report": _VISITOR,
+        "POST /report": Access(Identity.VISITOR, limited=Limited.REPORT),
+        "GET /report/case": Access(Identity.VISITOR, limited=Limited.CHECK),
+        "GET /admin/reports": _ADMIN_PAGE,
+        "GET /admin/reports/{report_id}": _ADMIN_PAGE,
+        "POST /admin/reports/{report_id}/dismiss": _ADMIN_FORM,
+        "POST /admin/reports/{report_id}/take-down": _ADMIN_FORM,
         "GET /admin": _ADMIN_PAGE,
         "GET /admin/acts": _ADMIN_PAGE,
         "GET /admin/users/{user_id}": _ADMIN_PAGE,

@@ -12,7 +12,7 @@ from visiona.core.scratch import scratch_folder
 from visiona.db.actor import UserActor
 from visiona.entrypoints.api import problems
 from visiona.entrypoints.api.parameters import Cursor, Limit, RowId
-from visiona.entrypoints.api.security import TheApp, actor_of
+from visiona.entrypoints.api.security import TheApp, actor_of, client_of
 from visiona.entrypoints.api.uploads import UploadedFile, receive_files
 from visiona.entrypoints.api.views import (
     PhotoPage,
@@ -29,6 +29,7 @@ from visiona.photos.model import (
     PhotoRefused,
     too_large,
 )
+from visiona.safety.model import Limited
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -45,9 +46,12 @@ class AllRejectedProblem(problems.Problem, kw_only=True):
     request_max_body_size=None,  # bounded while it streams
     responses={201: ResponseSpec(UploadView, generate_examples=False)},
 )
-async def upload(app: TheApp, request: AnyRequest) -> Response[Any]:
-    """Multipart field `photos`, repeated. Each file gets its own verdict."""
+async def upload(app: TheApp, request: AnyRequest, consent: FromQuery[UUID | None] = None) -> Response[Any]:
+    """Multipart field `photos`, repeated. Each file gets its own verdict. They show the person themself, or
+    whoever gave the `consent` of this id.
+    """
     actor = actor_of(request)
+    await app.consents.require(actor, consent)
     with scratch_folder() as folder:
         files = await receive_files(
             request,
@@ -56,7 +60,9 @@ async def upload(app: TheApp, request: AnyRequest) -> Response[Any]:
             max_files=MAX_FILES_PER_REQUEST,
             max_file_bytes=MAX_FILE_BYTES,
         )
-        verdicts = await asyncio.gather(*(_judge(app, actor, file) for file in files))
+        # The request was counted as one; it is as many uploads as it has files.
+        await app.safety.limits.count(Limited.UPLOAD, client_of(request), actor.user_id, len(files) - 1)
+        verdicts = await asyncio.gather(*(_judge(app, actor, file, consent) for file in files))
     photos = [await photo_view(app, verdict) for verdict in verdicts if isinstance(verdict, Photo)]
     rejected = [
         RejectedView(file.filename, verdict.code, verdict.message)
@@ -68,11 +74,13 @@ async def upload(app: TheApp, request: AnyRequest) -> Response[Any]:
     return Response(UploadView(photos, rejected), status_code=201)
 
 
-async def _judge(app: App, actor: UserActor, file: UploadedFile) -> Photo | PhotoRefused:
+async def _judge(
+    app: App, actor: UserActor, file: UploadedFile, consent: UUID | None
+) -> Photo | PhotoRefused:
     if file.oversized:
         return too_large()
     try:
-        return await app.photos.add(actor, file.path)
+        return await app.photos.add(actor, file.path, consent)
     except PhotoRefused as refusal:
         return refusal
 

@@ -105,7 +105,7 @@ class Caller:
 
 
 async def guard(connection: AnyConnection, handler: BaseRouteHandler) -> None:
-    """Raises `Unauthenticated`, `Forbidden`, `NotFound` or `LogInFirst` before the handler runs."""
+    """Raises `Unauthenticated`, `Forbidden`, `NotFound`, `TooMany` or `LogInFirst` before a handler runs."""
     method = connection.scope.get("method", "GET")
     if method == "OPTIONS":
         return
@@ -113,6 +113,7 @@ async def guard(connection: AnyConnection, handler: BaseRouteHandler) -> None:
     if access.identity is Identity.PUBLIC:
         refuse_foreign_page(connection)
     if access.identity in {Identity.PUBLIC, Identity.SIGNED}:
+        await _count(connection, access, None)
         return
     try:
         caller = await authenticate(connection)
@@ -121,12 +122,21 @@ async def guard(connection: AnyConnection, handler: BaseRouteHandler) -> None:
             raise LogInFirst(connection.scope["path"]) from error
         if access.identity is not Identity.VISITOR:
             raise
+        await _count(connection, access, None)
     else:
         if access.identity is Identity.VISITOR and caller.session is None:
+            await _count(connection, access, None)
             return  # pages know people, and nothing of their programs
         check_access(caller, access)
+        await _count(connection, access, caller.user_id)
         connection.state[_CALLER_STATE] = caller
         await _put_on_record(connection, caller)
+
+
+async def _count(connection: AnyConnection, access: Access, user_id: int | None) -> None:
+    """Raises `TooMany` (`rate_limited`) for what is done too often. Nothing of the body was read by then."""
+    if access.limited is not None:
+        await app_of(connection).safety.limits.count(access.limited, client_of(connection), user_id)
 
 
 async def _put_on_record(connection: AnyConnection, caller: Caller) -> None:
@@ -135,11 +145,11 @@ async def _put_on_record(connection: AnyConnection, caller: Caller) -> None:
     """
     via, via_id = ("person", None) if caller.key_id is None else ("key", str(caller.key_id))
     if connection.scope.get("method", "GET") in _SAFE_METHODS and caller.role != "admin":
-        identified(via, via_id)
+        identified(caller.user_id, via, via_id)
         return
     cipher = (await app_of(connection).vault.ciphers([caller.user_id])).get(caller.user_id)
     if cipher is None:
-        identified(via, via_id)
+        identified(caller.user_id, via, via_id)
     else:
         audit.identified(cipher, via, via_id)
 

@@ -33,8 +33,10 @@ from visiona.entrypoints.web import (
     account_pages,
     admin_pages,
     check_pages,
+    consent_pages,
     key_pages,
     payment_pages,
+    report_pages,
     sign_in_pages,
 )
 from visiona.entrypoints.web.offers import cards
@@ -144,8 +146,10 @@ def create_pages(app: App) -> tuple[Pages, Router, Router]:
         *sign_in_pages.HANDLERS,
         *account_pages.HANDLERS,
         *key_pages.HANDLERS,
+        *consent_pages.HANDLERS,
         *payment_pages.HANDLERS,
         *admin_pages.HANDLERS,
+        *report_pages.HANDLERS,
         *check_pages.HANDLERS,
     ]
     pages = Router(
