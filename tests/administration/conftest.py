@@ -50,13 +50,13 @@ async def admin(make_admin: MakeAdmin) -> AdminActor:
 
 
 @pytest.fixture
-def make_person(owner_url: str, make_user: MakeUser) -> MakePerson:
+def make_person(owner_url: str, make_user: MakeUser, vault: Vault) -> MakePerson:
     """Each call answers somebody new who has a row of each kind."""
 
     async def make() -> Person:
         actor = await make_user()
         async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as owner:
-            return await insert_rows(owner, actor)
+            return await insert_rows(owner, actor, await vault.cipher(actor.user_id))
 
     return make
 
