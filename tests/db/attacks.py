@@ -102,7 +102,7 @@ READINGS = {
     "by place": "select * from photos where ctid = any (array['(0,1)', '(0,2)', '(0,3)', '(0,4)']::tid[])",
     "system columns": "select xmin, xmax, cmin, ctid, tableoid, user_id from sessions",
     "only": "select * from only generations",
-    "union": "select email from users union all select file_url from photos",
+    "union": "select email::text from users union all select file_url from photos",
     "except": "select user_id from photos except select user_id from photos where user_id = <alice>",
     "a recursive query": """with recursive t as (select id, email from users
         union select u.id, u.email from users u join t on u.id = t.id + 1) select * from t""",
@@ -113,7 +113,7 @@ READINGS = {
     "a table as XML": "select table_to_xml('public.photos', true, true, '')",
     "a schema as XML": "select schema_to_xml('public', true, true, '')",
     "the database as XML": "select database_to_xml(true, true, '')",
-    "words of a search": "select * from ts_stat($$select to_tsvector('simple', email) from users$$)",
+    "words of a search": "select * from ts_stat($$select to_tsvector('simple', email::text) from users$$)",
     "a cursor": "declare c cursor for select * from photos; fetch all from c",
     "a cursor that is held": "declare c cursor with hold for select * from photos; commit; fetch all from c",
     "a scrolling cursor": "declare c scroll cursor for select * from users; fetch last from c",
@@ -221,8 +221,9 @@ WRITINGS = {
     "an own row about another's bytes": """insert into pending_objects (key, user_id)
         values ('u<bob>/photos/1.jpg', <alice>)""",
     "an own photo of another's bytes": """insert into photos
-        (user_id, file_url, thumbnail_url, width, height, size, sha256)
-        values (<alice>, 'u<bob>/photos/1.jpg', 'u<bob>/photos/1.webp', 1, 1, 1, repeat('x', 64))""",
+        (user_id, consent_id, file_url, thumbnail_url, width, height, size, sha256)
+        values (<alice>, (select id from consents where user_id = <alice> limit 1),
+          'u<bob>/photos/1.jpg', 'u<bob>/photos/1.webp', 1, 1, 1, repeat('x', 64))""",
     "a photo for another": """insert into photos
         (user_id, file_url, thumbnail_url, width, height, size, sha256)
         values (<bob>, 'u<bob>/photos/x', 'u<bob>/photos/y', 1, 1, 1, repeat('x', 64))""",
@@ -256,18 +257,18 @@ WRITINGS = {
     "a recovery code for another": """insert into recovery_codes (user_id, code_hash)
         values (<bob>, sha256('x'))""",
     "a passkey for another": """insert into passkeys (user_id, credential_id, public_key, name, aaguid)
-        values (<bob>, sha256('x'), 'x', 'x', gen_random_uuid())""",
+        values (<bob>, sha256('x'), 'x', <sealed>, gen_random_uuid())""",
     "an authenticator for another": """insert into totp_secrets (user_id, secret)
-        values (<bob>, repeat('x', 40)::bytea)
+        values (<bob>, <sealed>)
         on conflict (user_id) do update set secret = excluded.secret""",
     "another's authenticator removed": "delete from totp_secrets where user_id = <bob>",
     "a challenge for another": """insert into passkey_challenges (challenge_hash, user_id, expires_at)
         values (sha256('x'), <bob>, now())""",
     "a link for another": """insert into email_links (id, user_id, purpose, address, expires_at)
-        values ('<random>', <bob>, 'reset', 'x@example.com', now() + interval '1 hour')""",
+        values ('<random>', <bob>, 'reset', <sealed>, now() + interval '1 hour')""",
     "a mail to another": "insert into mails (id, user_id, kind) values ('<random>', <bob>, 'x')",
     "another's link to an own address": """insert into mails (id, user_id, kind, address, reference)
-        values ('<random>', <alice>, 'reset_password', 'alice@example.com', '<bob_link>')""",
+        values ('<random>', <alice>, 'reset_password', <sealed>, '<bob_link>')""",
     "another's link to the own account": """insert into mails (id, user_id, kind, reference)
         values ('<random>', <alice>, 'reset_password', '<bob_link>')""",
     "a link for another address, to the own": """
@@ -290,7 +291,7 @@ WRITINGS = {
         values ('<random>', <bob>, sha256('x'), now() + interval '1 day')""",
     "a session prolonged": "update sessions set expires_at = now() + interval '1 year'",
     "an administrator made": "update users set role = 'admin' where id = <alice>",
-    "another's address": "update users set email = 'x@example.com' where id = <bob>",
+    "another's address": "update users set email = <sealed> where id = <bob>",
     "a receipt": "insert into webhook_receipts (provider, external_id, topic, reference) "
     "values ('stripe', 'evt_1', 'account', '{\"user\": <bob>}')",
     "a plan": "insert into plans (name, images, clones) values ('gift', 1, 1)",
@@ -302,9 +303,9 @@ WRITINGS = {
 # execute and that has no line here fails.
 
 CALLS = {
-    "add_api_key": "select visiona.add_api_key('x', 'vsk_' || repeat('x', 22), sha256('x'), "
+    "add_api_key": "select visiona.add_api_key(<sealed>, 'vsk_' || repeat('x', 22), sha256('x'), "
     "array['photos:read'], now() + interval '1 day') where visiona.uid() is distinct from <alice>",
-    "adopt": "select visiona.adopt('<bob_subject>', 'x@example.com', true, true, 9)",
+    "adopt": "select visiona.adopt('<bob_subject>', <bob>, <sealed>, sha256('x'), true, true, 9)",
     "base_limit": "select visiona.base_limit('images')",
     "challenge": "select visiona.challenge()",
     "claims": "select visiona.claims()",
@@ -312,7 +313,7 @@ CALLS = {
     "count_visit": "select visiona.count_visit('<bob>', 100, 1)",
     "enqueue": """select visiona.enqueue('generations.submit',
         '{"user_id": <bob>, "run_id": <bob_run>}', true)""",
-    "find_credentials": "select * from visiona.find_credentials('<bob_email>')",
+    "find_credentials": "select * from visiona.find_credentials(decode('<bob_index>', 'hex'))",
     "find_consent": "select * from visiona.find_consent('<random>')",
     "give_consent": "select visiona.give_consent('<random>', '2026-11-23', '\\xab', '\\xf8', '\\xf8')",
     "end_consent": "select visiona.end_consent('<random>')",
@@ -324,19 +325,20 @@ CALLS = {
     "is_admin": "select visiona.is_admin()",
     "is_covered": "select visiona.is_covered('images', now(), 1)",
     "is_system": "select visiona.is_system()",
-    "looks_up": "select visiona.looks_up('<bob_email>')",
-    "open_session": "select visiona.open_session('<random>', sha256('<random>'), '', now(), null) "
+    "looks_up": "select visiona.looks_up('<bob_index>')",
+    "next_user_id": "select visiona.next_user_id() = <bob>",
+    "open_session": "select visiona.open_session('<random>', sha256('<random>'), null, now(), null) "
     "where visiona.uid() is distinct from <alice>",
     "own_password": "select visiona.own_password() = 'argon2 of <bob>'",
     "rehash": "select visiona.rehash(<bob>, 'argon2 of <bob>', 'x')",
-    "set_address": "select visiona.set_address('<bob_email>')",
+    "set_address": "select visiona.set_address(<sealed>, decode('<bob_index>', 'hex'))",
     "set_password": "select visiona.own_password() where visiona.uid() = <bob>",
-    "sign_up": "select visiona.sign_up('x', '<bob_email>', 'x')",
+    "sign_up": "select visiona.sign_up(<bob>, 'x', <sealed>, decode('<bob_index>', 'hex'), 'x')",
     "take_back_attempt": "select visiona.take_back_attempt(sha256('payments:page:<bob>'))",
     "uid": "select visiona.uid()",
     "use_api_key": "select * from visiona.use_api_key(sha256('x'))",
     "find_people": """select *
-        from visiona.find_people('newest', '<bob_email>', <bob>, '<bob_subject>', null, 9)""",
+        from visiona.find_people('newest', decode('<bob_index>', 'hex'), <bob>, '<bob_subject>', null, 9)""",
     "audit_entries": "select * from visiona.audit_entries(null, null, null, null, null, 9)",
     "audit_part": "select visiona.audit_part('x'::text)",
     "audit_person": "select visiona.audit_person('x', <bob>)",

@@ -74,9 +74,14 @@ async def _run_one(connection: Connection, statement: str, outcome: Outcome) -> 
         while True:
             if cursor.description is not None:
                 outcome.rows = await cursor.fetchall()
-                outcome.told += [str(row) for row in outcome.rows]
+                outcome.told += [str(tuple(map(_legible, row))) for row in outcome.rows]
             if not cursor.nextset():
                 return
+
+
+def _legible(value: Any) -> Any:
+    """Bytes as PostgreSQL writes them, which is how a victim's are known."""
+    return f"\\x{value.hex()}" if isinstance(value, bytes) else value
 
 
 async def begin(connection: Connection, actor: Actor) -> str:
@@ -94,14 +99,15 @@ async def make_victim(owner: Connection, person: Person, other: Person) -> Victi
     common = await _strings(owner, other.id)
     values = {value for value in theirs - common if len(value) >= 8 and not _is_time(value)}
     cursor = await owner.execute(
-        """select u.email, u.clerk_id, s.id::text, l.id::text, encode(p.credential_id, 'hex')
+        """select u.email::text, encode(u.email_index, 'hex'), u.clerk_id, s.id::text, l.id::text,
+             encode(p.credential_id, 'hex')
            from users u join sessions s on s.user_id = u.id join email_links l on l.user_id = u.id
              join passkeys p on p.user_id = u.id where u.id = %s""",
         [person.id],
     )
     found = await cursor.fetchone()
     assert found is not None
-    names = ("email", "subject", "session", "link", "credential")
+    names = ("email", "index", "subject", "session", "link", "credential")
     named = dict(zip(names, map(str, found), strict=True))
     return Victim(person, frozenset(values | set(named.values())), named)
 

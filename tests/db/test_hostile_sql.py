@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import IDENTITY, ROLE_SECRETS, copied_database
 from tests.db.attacks import ATTACKS, CALLS, READINGS, WRITINGS
 from tests.db.hostile import Outcome, Victim, begin, make_victim, rows_of, run
-from tests.factories.people import OpenDatabase, Person, insert_common_rows, insert_rows
+from tests.factories.people import OpenDatabase, Person, add_row, insert_common_rows, insert_rows
 
 from visiona.db.actor import Actor, Anonymous, UserActor
 from visiona.db.events import CHANNEL, notify
@@ -81,11 +81,8 @@ async def scene(hostile_url: str) -> Scene:
         await insert_common_rows(owner)
         people = []
         for name in ("alice", "bob"):
-            cursor = await owner.execute(
-                "insert into users (clerk_id, email) values (%s, %s) returning id",
-                [f"user_{name}{uuid.uuid4().hex}", f"{name}.{uuid.uuid4().hex}@example.com"],
-            )
-            (user_id,) = await cursor.fetchone() or (0,)
+            subject = f"user_{name}{uuid.uuid4().hex}"
+            user_id = await add_row(owner, subject, f"{name}.{uuid.uuid4().hex}@example.com")
             people.append(await insert_rows(owner, UserActor(user_id, name)))
         alice, bob = people
         await owner.execute(
@@ -105,8 +102,9 @@ async def scene(hostile_url: str) -> Scene:
 async def _fill(owner: Connection) -> None:
     """A crowd, with rows wherever an index might tell of somebody."""
     await owner.execute(
-        """insert into users (clerk_id, email)
-           select 'user_' || md5(i::text), md5('address ' || i) || '@example.com'
+        """insert into users (clerk_id, email, email_index)
+           select 'user_' || md5(i::text), '\\xf8'::bytea || sha256(('address ' || i)::bytea),
+             sha256(('index ' || i)::bytea)
            from generate_series(1, %s) i""",
         [CROWD],
     )
@@ -117,7 +115,9 @@ async def _fill(owner: Connection) -> None:
         """insert into email_links (id, user_id, purpose, address, expires_at)
            select gen_random_uuid(), id, 'verify', email, now() + interval '1 day' from users""",
         """insert into passkeys (user_id, credential_id, public_key, name, aaguid)
-           select id, sha256(('passkey' || id)::bytea), 'key', 'phone', gen_random_uuid() from users""",
+           select id, sha256(('passkey' || id)::bytea), 'key', '\\xf8'::bytea || sha256(id::text::bytea),
+             gen_random_uuid()
+           from users""",
         """insert into photos (user_id, file_url, thumbnail_url, width, height, size, sha256)
            select u.id, 'u' || u.id || '/photos/' || md5(u.id || ' ' || g), 'u' || u.id || '/', 1, 1, 1,
              md5(u.id || ' ' || g) || md5(g::text)
@@ -494,10 +494,10 @@ async def _searchable(owner: Connection) -> set[str]:
     ("table", "column"),
     [
         ("users", "email"), ("sessions", "id"), ("email_links", "id"), ("email_links", "address"),
-        ("passkeys", "credential_id"), ("photos", "file_url"), ("generations", "image_url"),
-        ("payment_customers", "customer_id"), ("checkouts", "session_id"), ("runs", "provider_id"),
-        ("runs", "prompt"), ("trainings", "provider_id"), ("subscriptions", "id"), ("invoices", "id"),
-        ("pending_objects", "key"), ("models", "version"),
+        ("passkeys", "name"), ("passkeys", "credential_id"), ("photos", "file_url"),
+        ("generations", "image_url"), ("payment_customers", "customer_id"), ("checkouts", "session_id"),
+        ("runs", "provider_id"), ("runs", "prompt"), ("trainings", "provider_id"),
+        ("subscriptions", "id"), ("invoices", "id"), ("pending_objects", "key"), ("models", "version"),
     ],
 )  # fmt: skip
 async def test_a_plan_does_not_tell_what_others_have(
@@ -603,14 +603,14 @@ async def test_a_policy_that_is_asked_late_would_be_seen(
     """As an equality it stands behind the comparisons of the query, and who is asking is found out late."""
     connection, actor = attackers["a person"]
     theirs = await fetch_value(
-        owner, "select prompt from runs where user_id = %s order by id desc", [scene.bob.person.id]
+        owner, "select prompt::text from runs where user_id = %s order by id desc", [scene.bob.person.id]
     )
     change = "alter policy own_all on runs using (user_id = {}(select visiona.uid()){})"
     await owner.execute(change.format("", "").encode())
     try:
         shown = [
             await _shown(connection, actor, "indexscan bitmapscan", _searches("runs", "prompt", value), value)
-            for value in (theirs, "nothing")
+            for value in (theirs, "\\x00")
         ]
     finally:
         await owner.execute(change.format("any (array[", "])").encode())
@@ -642,7 +642,7 @@ async def test_every_policy_is_asked_first(owner: Connection) -> None:
         ("select visiona.enqueue('payments.sync', jsonb_build_object('user_id', <bob>), true)", "run"),
         ("select visiona.rehash(<bob>, 'argon2 of <bob>', 'y')", "run"),
         ("select visiona.look_at(<bob>, false)", "run"),
-        ("update users set email = 'x' where id = <bob>", "run"),
+        ("update users set email = <sealed> where id = <bob>", "run"),
     ],
 )  # fmt: skip
 async def test_what_is_refused_is_refused_alike(

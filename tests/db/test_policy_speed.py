@@ -85,7 +85,7 @@ async def test_functions_that_answer_for_one_key_find_it_by_an_index(owner: Conn
         for query, index in (
             ("select from sessions where uuid_send(id) = 'x'", "sessions_id"),
             ("select from sessions where secret_hash = sha256('x')", "sessions_secret_hash_key"),
-            ("select from users where lower(email) = 'x'", "users_address"),
+            ("select from users where encode(email_index, 'hex') = 'x'", "users_address"),
             ("select from users where clerk_id = 'x'", "users_clerk_id_key"),
             ("select from email_links where uuid_send(id) = 'x'", "email_links_id"),
             ("select credential_id from passkeys where encode(credential_id, 'hex') = 'x'",

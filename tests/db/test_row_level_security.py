@@ -43,7 +43,7 @@ _EVERYTHING = "all all all all"
 TABLES = {
     "public.users": Table(
         app="own - - -", worker="own - system -", owner="id", update="status",
-        insert="(clerk_id, email) values ('user_new', 'new@example.com')"),
+        insert="(clerk_id) values ('user_new')"),
     "public.credentials": Table(
         app="- - - -", worker="- - - -", owner="user_id", update="password_hash",
         insert="(user_id, password_hash) values (%(user)s, 'x')"),
@@ -56,7 +56,7 @@ TABLES = {
         insert="values (decode(repeat('00', 32), 'hex'), 0, now())"),
     "public.totp_secrets": Table(
         app="own own own own", worker="- - - -", owner="user_id", update="last_step",
-        insert="(user_id, secret) values (%(user)s, decode(repeat('00', 60), 'hex')) "
+        insert="(user_id, secret) values (%(user)s, %(totp_secrets_secret)s) "
                "on conflict (user_id) do update set last_step = 1"),
     "public.recovery_codes": Table(
         app="own own own own", worker="- - - -", owner="user_id", update="used_at",
@@ -64,7 +64,7 @@ TABLES = {
     "public.passkeys": Table(
         app="own own own own", worker="- - - -", owner="user_id", update="name",
         insert="(user_id, credential_id, public_key, name, aaguid) values "
-               "(%(user)s, decode(repeat('00', 32), 'hex'), 'key', 'fresh', gen_random_uuid())"),
+               "(%(user)s, decode(repeat('00', 32), 'hex'), 'key', %(passkeys_name)s, gen_random_uuid())"),
     "public.passkey_challenges": Table(
         app="- own - -", worker="system - - system", owner="user_id", update="expires_at",
         insert="(user_id, challenge_hash, expires_at) "
@@ -161,17 +161,18 @@ TABLES = {
                "repeat('f', 64), %(generations_parameters)s)"),
     "public.api_keys": Table(
         app="own - own -", worker="system - - system", owner="user_id", update="revoked_at",
-        insert="(user_id, name, prefix, secret_hash, scopes, expires_at) values (%(user)s, 'new', "
-               "'vsk_' || repeat('N', 22), decode(repeat('01', 32), 'hex'), '{photos:read}', now())"),
+        insert="(user_id, name, prefix, secret_hash, scopes, expires_at) values "
+               "(%(user)s, %(api_keys_name)s, 'vsk_' || repeat('N', 22), decode(repeat('01', 32), 'hex'), "
+               "'{photos:read}', now())"),
     "public.webhook_receipts": Table(
         app="system system - -", worker="system - system system", owner=None, update="processed_at",
         insert="(provider, external_id, topic, reference) values ('test', 'fresh', 'test', '{}')"),
     "public.email_links": Table(
         app="own own own -", worker="system - - system", owner="user_id", update="used_at",
         insert="(id, user_id, purpose, address, expires_at) "
-               "values (gen_random_uuid(), %(user)s, 'reset', 'x@example.com', now())"),
+               "values (gen_random_uuid(), %(user)s, 'reset', %(email_links_address)s, now())"),
     "public.consents": Table(
-        app="own own own -", worker="own - - -", owner="user_id", update="state",
+        app="own own - -", worker="own - - -", owner="user_id", update="state",
         insert="(id, user_id, subject, state, label, expires_at) "
                "values (gen_random_uuid(), %(user)s, 'other', 'asked', '\\xf8', now() + interval '1 day')"),
     "public.departed_subjects": Table(

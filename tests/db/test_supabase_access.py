@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction
 from tests.db.hostile import Victim, make_victim
-from tests.factories.people import Person, insert_common_rows, insert_rows
+from tests.factories.people import Person, add_row, insert_common_rows, insert_rows
 
 from visiona.db.actor import UserActor
 from visiona.db.pool import Connection, fetch_value
@@ -36,11 +36,7 @@ async def members(supabase_url: str) -> Members:
         await insert_common_rows(owner)
         people = []
         for name in ("alice", "bob"):
-            user_id = await fetch_value(
-                owner,
-                "insert into users (clerk_id, email) values (%s, %s) returning id",
-                [f"user_{name}_at_clerk", f"{name}@supabase.example.com"],
-            )
+            user_id = await add_row(owner, f"user_{name}_at_clerk", f"{name}@supabase.example.com")
             people.append(await insert_rows(owner, UserActor(user_id, f"user_{name}_at_clerk")))
             await owner.execute("insert into audit_logs (user_id, action) values (%s, 'test')", [user_id])
         alice, bob = people
