@@ -129,9 +129,8 @@ def _other_person(text: str, shapes: Iterable[str]) -> bool:
 # Private people, as far as names tell.
 
 _NAME: Final = r"[^\W\d_a-z][^\W\d_]+"
-_PAIR: Final = re.compile(
-    rf"(?<!\w)({_NAME})\s+(?:(?:[A-Z]\.|de|da|del|van|von|der|di|el|al|bin|Mc)\s+){{0,2}}({_NAME})(?!\w)"
-)
+_PARTICLES: Final = r"[A-Z]\.|[A-Z]|de|da|del|van|von|der|di|el|al|bin|Mc"
+_PAIR: Final = re.compile(rf"(?<!\w)({_NAME})\s+(?:(?:{_PARTICLES})['\u2019\s]\s*){{0,2}}({_NAME})(?!\w)")
 _SPOKEN: Final = re.compile(
     r"\b(?:photo|picture|image|portrait|face|likeness|body|head|selfie|pic|nude|version|clone|shot|figure)s?"
     r"\s+of\s+([^\W\d_]+)\s+([^\W\d_]+)",

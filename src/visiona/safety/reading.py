@@ -51,7 +51,7 @@ def stars(text: str) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Compatible forms of one letter made one (fullwidth, bold, circled), nothing invisible, small letters."""
+    """One form of each letter (of fullwidth, bold or circled ones), nothing invisible, small letters."""
     shown = (
         c
         for c in unicodedata.normalize("NFKC", text)
@@ -63,7 +63,9 @@ def _plain(text: str) -> str:
 
 
 def _joined(found: "re.Match[str]") -> str:
-    return re.sub(r"[^\w]|_", "", found[0])
+    """One word, and once more without its first letter: `a k i d` begins with a word of its own."""
+    word = re.sub(r"[^\w]|_", "", found[0])
+    return f"{word} {word[1:]}"
 
 
 def _unleet(text: str, table: dict[int, int]) -> str:

@@ -122,7 +122,7 @@ class Spending:
         """On the transaction that puts the work on record: set its cost aside, once for each `work`
         (`run:7`). The last thing that it does, since the day's row is everybody's.
 
-        Raises `TooMany` (`daily_limit_reached`) or `Unavailable` (`daily_capacity_reached`), which roll it back.
+        Raises `TooMany` (`daily_limit_reached`) or `Unavailable` (`daily_capacity_reached`): roll it back.
         """
         answer = await store.reserve_cost(
             connection, work, amount, self.limits.person_cap, self.limits.total_cap
@@ -141,8 +141,8 @@ class Spending:
 
     @asynccontextmanager
     async def watched(self, actor: UserActor) -> AsyncGenerator[None]:
-        """Around the transaction that reserves: once a refusal by the cap of all is rolled back, administrators
-        are told, once a day.
+        """Around the transaction that reserves: once a refusal by the cap of all is rolled back,
+        administrators are told, once a day.
         """
         try:
             yield
@@ -213,7 +213,10 @@ class ReportService:
             return await store.decided(connection, limit, before)
 
     async def look(self, actor: AdminActor, report_id: int) -> ReportedImage:
-        """The one image that was reported; the look is in its owner's log. Raises `Conflict` (`report_closed`)."""
+        """The one image that was reported; the look is in its owner's log.
+
+        Raises `Conflict` (`report_closed`).
+        """
         async with self._database.transaction(actor) as connection:
             seen = await store.look_at(connection, report_id)
         async with self._database.transaction(actor) as connection:
