@@ -34,6 +34,7 @@ class Visitor:
     email: str
     http: httpx.AsyncClient
     token: str
+    address: str
 
     async def page(self, path: str, **options: Any) -> Markup:
         answer = await self.http.get(path, headers={"accept": "text/html"}, **options)
@@ -82,7 +83,7 @@ async def join(app: App) -> AsyncGenerator[Join]:
         email = f"{uuid.uuid4().hex}@pages.example.com"
         answer = await http.post("/api/auth/signup", json={"email": email, "password": PASSWORD})
         assert answer.status_code == 201, answer.text
-        return Visitor(answer.json()["user"]["id"], email, http, answer.json()["access_token"])
+        return Visitor(answer.json()["user"]["id"], email, http, answer.json()["access_token"], address)
 
     yield sign_up
     for http in opened:
@@ -97,8 +98,9 @@ async def admin(join: Join, owner: Connection) -> Visitor:
 
 
 @pytest.fixture
-async def alice(make_user: MakeUser, owner: Connection) -> Person:
-    return await insert_rows(owner, await make_user())
+async def alice(app: App, make_user: MakeUser, owner: Connection) -> Person:
+    actor = await make_user()
+    return await insert_rows(owner, actor, await app.vault.cipher(actor.user_id))
 
 
 async def log_of(owner: Connection, user_id: int) -> list[str]:
@@ -107,6 +109,10 @@ async def log_of(owner: Connection, user_id: int) -> list[str]:
         [user_id],
     )
     return [action for (action,) in await cursor.fetchall()]
+
+
+def lines_of(page: Markup) -> list[str]:
+    return [" ".join("".join(texts).split()) for name, texts in page.named if name == "log-text"]
 
 
 # For others there is nothing
@@ -186,8 +192,9 @@ async def test_people_are_found_and_looked_at(
     assert not page.has("person-content")
     assert await log_of(owner, alice.id) == ["admin.viewed"]
     page = await admin.page("/admin/acts")
-    first = page.named[[name for name, _ in page.named].index("act-row")][1]
-    assert f"Administrator {admin.id} looked at the account" in " ".join("".join(first).split())
+    own, hers = lines_of(page)[:2]
+    assert own == f"Administrator {admin.id} looked at what is on record"
+    assert hers == f"Administrator {admin.id} looked at the account"
 
     for path in (f"/admin/users/{2**62}", "/admin/users/0", f"/admin/users/{2**63}", "/admin/users/x"):
         assert (await admin.http.get(path)).status_code == 404, path
@@ -341,8 +348,9 @@ async def test_programs_of_administrators(
     ):
         answer = await admin.http.post(f"{path}/{act}", json=body, headers=headers)
         assert answer.status_code == status, (act, body, answer.text)
-    acts = (await admin.http.get("/api/admin/acts?limit=3", headers=headers)).json()
+    acts = (await admin.http.get("/api/admin/acts?limit=4", headers=headers)).json()
     assert [one["action"] for one in acts["items"]] == [
+        "admin.log_viewed",
         "admin.plan_set",
         "admin.unsuspended",
         "admin.suspended",
@@ -369,9 +377,7 @@ async def test_a_person_lets_administrators_look_and_reads_who_did(
     assert (await person.page("/account")).has("support-closed")
 
     page = await person.page("/account/history")
-    lines = [" ".join("".join(texts).split()) for name, texts in page.named if name == "log-line"]
-    told = [line.removesuffix("just now").strip() for line in lines]
-    assert told == [
+    assert lines_of(page) == [
         "Permission to see prompts and pictures taken back",
         f"Administrator {admin.id} looked at prompts and pictures",
         f"Administrator {admin.id} looked at the account",
@@ -379,11 +385,68 @@ async def test_a_person_lets_administrators_look_and_reads_who_did(
         "Logged in",
         "Account made",
     ]
+    told = [" ".join("".join(texts).split()) for name, texts in page.named if name == "log-who"]
+    assert told == [
+        f"You, from {person.address}, python-httpx/{httpx.__version__}",
+        f"Administrator {admin.id}",
+        f"Administrator {admin.id}",
+        f"You, from {person.address}, python-httpx/{httpx.__version__}",
+        f"You, from {person.address}, python-httpx/{httpx.__version__}",
+        f"Somebody who was not logged in, from {person.address}, python-httpx/{httpx.__version__}",
+    ]
     entries = (await person.http.get("/api/account/history?limit=2")).json()
+    assert entries["items"][0]["where"]["address"] == person.address
+    assert entries["items"][1]["where"] is None
     assert [one["action"] for one in entries["items"]] == ["support.ended", "admin.content_viewed"]
     following = await person.http.get(f"/api/account/history?cursor={entries['next_cursor']}")
     assert following.json()["items"][0]["action"] == "admin.viewed"
     assert await log_of(owner, person.id) == ["admin.viewed", "admin.content_viewed"]
+
+
+async def test_what_is_on_record_is_found_by_person_action_and_day(
+    admin: Visitor, join: Join, owner: Connection, app: App
+) -> None:
+    person = await join()
+    answer = await person.send("/account/support-access", hours="8")
+    page = await person.page("/account/history")
+    requests = ["".join(texts).strip() for name, texts in page.named if name == "log-request"]
+    assert requests[0] == answer.headers["x-request-id"]
+
+    page = await admin.page(f"/admin/acts?action=&who={person.id}")
+    assert lines_of(page) == [
+        f"Administrator {admin.id} looked at the account",
+        "Administrators allowed to see prompts and pictures for 8 hours",
+        "Logged in",
+        "Account made",
+    ]
+    assert person.address in page.text("acts")
+    assert await log_of(owner, person.id) == ["admin.viewed"]
+    page = await admin.page(f"/admin/acts?action=account.created&who={person.id}")
+    assert lines_of(page) == ["Account made"]
+    page = await admin.page("/admin/acts?action=support.allowed")
+    assert lines_of(page)[0] == "Administrators allowed to see prompts and pictures for 8 hours"
+    assert person.address not in page.text("acts")  # of everybody's entries it is not told
+    assert f"Account {person.id}" in page.text("acts")
+    today = app.clock.now().date().isoformat()
+    page = await admin.page(f"/admin/acts?action=&who={person.id}&since={today}&until={today}")
+    assert len(lines_of(page)) == 4
+    assert lines_of(await admin.page("/admin/acts?action=&until=2020-01-01")) == []
+    assert lines_of(await admin.page(f"/admin/acts?who={2**62}")) == []
+    assert lines_of(await admin.page("/admin/acts?who=x&since=y&before=z&action=nothing.such")) == []
+
+    api = "/api/admin/acts"
+    found = (await admin.http.get(api, params={"user_id": person.id, "action": "", "limit": 2})).json()
+    assert [(one["action"], one["actor_kind"]) for one in found["items"]] == [
+        ("admin.viewed", "admin"),
+        ("support.allowed", "person"),
+    ]
+    assert found["items"][1]["where"]["address"] == person.address
+    following = await admin.http.get(
+        api, params={"user_id": person.id, "action": "", "cursor": found["next_cursor"]}
+    )
+    assert [one["action"] for one in following.json()["items"]] == ["account.signed_in", "account.created"]
+    assert (await admin.http.get(api, params={"since": "yesterday"})).status_code == 422
+    assert (await admin.http.get(api, params={"user_id": 2**62})).status_code == 404
 
 
 async def test_support_access_over_the_api(join: Join) -> None:
