@@ -92,6 +92,7 @@ SDKS = {
     "httpx": (
         "adapters/clerk/",
         "adapters/http.py",
+        "adapters/master_keys/",
         "adapters/replicate/",
         "adapters/stripe/",
         "entrypoints/cli/",
@@ -112,6 +113,9 @@ SDKS = {
         "sandbox/clerk/",
         "vault/",
     ),
+    "awscrt": ("adapters/master_keys/",),
+    "google": ("adapters/master_keys/",),
+    "hvac": ("adapters/master_keys/",),
     "pyotp": ("factors/", "sandbox/clerk/"),
     "segno": ("factors/", "sandbox/clerk/"),
     "webauthn": ("factors/",),
@@ -122,7 +126,7 @@ SDKS = {
     "typer": ("entrypoints/cli/",),
     "rich": ("entrypoints/cli/",),
     "replicate": (),
-    "requests": (),
+    "requests": ("adapters/master_keys/",),  # in the answers of the services' own libraries
     "boto3": (),
     "sqlalchemy": (),
 }

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 from psycopg import AsyncConnection, sql
@@ -20,7 +20,6 @@ from visiona.db.migrate import LOCK_ID, MigrationError
 from visiona.db.roles import OWNER_ROLE
 from visiona.db.sealed import SEALED, SealedColumn
 from visiona.vault.model import VERSION, Cipher
-from visiona.vault.service import Vault
 
 BATCH = 500
 # Whoever comes after a statement that waits for a lock waits behind it.
@@ -29,6 +28,14 @@ _LOCK_TIMEOUT = "10s"
 _Connection = AsyncConnection[TupleRow]
 
 logger = logging.getLogger(__name__)
+
+
+class Keys(Protocol):
+    """What the vault is asked for here."""
+
+    async def ciphers(self, user_ids: Iterable[int]) -> dict[int, Cipher]: ...
+
+    def blind_index(self, purpose: str, value: str) -> bytes: ...
 
 
 @asynccontextmanager
@@ -62,7 +69,7 @@ class Sealing:
             )
             return dict(await cursor.fetchall())
 
-    async def seal_rows(self, vault: Vault) -> int:
+    async def seal_rows(self, vault: Keys) -> int:
         """Seal them all, and answer how many rows that were. Raises `MigrationError` for a missing key."""
         tables: dict[str, list[SealedColumn]] = defaultdict(list)
         for column in SEALED:
@@ -103,7 +110,7 @@ class _Table:
         self._owner = columns[0].owner
         self.name = columns[0].table
 
-    async def seal(self, vault: Vault) -> int:
+    async def seal(self, vault: Keys) -> int:
         """Until a whole pass finds nothing that is not sealed."""
         key = await self._key()
         changed = 0
@@ -111,7 +118,7 @@ class _Table:
             changed += rows
         return changed
 
-    async def _pass(self, key: Sequence[str], vault: Vault) -> int:
+    async def _pass(self, key: Sequence[str], vault: Keys) -> int:
         found, after = 0, None
         while rows := await self._plain_rows(key, after):
             ciphers = await vault.ciphers({row[self._owner] for row in rows})
@@ -155,7 +162,7 @@ class _Table:
             await cursor.execute(statement)
             return await cursor.fetchall()
 
-    def _sealed(self, row: Mapping[str, Any], cipher: Cipher, vault: Vault) -> dict[str, Any]:
+    def _sealed(self, row: Mapping[str, Any], cipher: Cipher, vault: Keys) -> dict[str, Any]:
         """The row's key, its new values under `new_…`, and what goes with them."""
         values = dict(row)
         for column in self._columns:
