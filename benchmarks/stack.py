@@ -128,6 +128,10 @@ def _configured(owner_url: str, folder: Path, settings: Mapping[str, str]) -> St
         "VISIONA_PORT": str(port),
         "VISIONA_DATA_DIR": str(folder),
         "VISIONA_SECRET_KEY": SECRET_KEY,
+        "VISIONA_LIMITS": "signup.address=off, upload.person=off, upload.address=off, generation.person=off, "
+        "generation.address=off",
+        "VISIONA_DAILY_COST_CAP": "none",
+        "VISIONA_DAILY_COST_CAP_PER_PERSON": "none",
         "VISIONA_MASTER_KEYS": MASTER_KEY,
         "VISIONA_DATABASE_URL": owner_url,
         "VISIONA_REPLICATE_API_TOKEN": REPLICATE_TOKEN,

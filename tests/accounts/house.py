@@ -23,6 +23,7 @@ import uvicorn
 from svix.webhooks import Webhook
 from tests.conftest import ROLE_SECRETS, SECRET_KEY
 from tests.factories.keys import key_settings
+from tests.factories.safety import EVERYBODY_SIGNS_UP
 from tests.factories.mail import MailServer, wait_until
 from tests.payments.conftest import ShiftedClock
 from tests.sandbox.clerk.conftest import KEY, WEBHOOK_SECRET, Server
@@ -31,6 +32,7 @@ from visiona.bootstrap import App, build
 from visiona.db.jobs import RetryLater
 from visiona.db.roles import APP_ROLE, WORKER_ROLE, url_for_role
 from visiona.entrypoints.asgi import create_asgi
+from visiona.passwords.service import address_index
 from visiona.sandbox.clerk import ClerkSandboxConfig, create_app
 from visiona.settings import CLERK_WEBHOOK_PATH, Settings
 
@@ -105,6 +107,18 @@ class House:
         found = await self.rows("select action from audit_logs where user_id = %s order by id", user_id)
         return [action for (action,) in found]
 
+    def index(self, email: str) -> bytes:
+        """What `users.email_index` is of whoever has this address."""
+        return address_index(self.app.vault, email)
+
+    async def move(self, email: str, to: str) -> None:
+        """Give whoever has this address another, past every service."""
+        [(user_id,)] = await self.rows("select id from users where email_index = %s", self.index(email))
+        sealed = (await self.app.vault.cipher(user_id)).seal("users.email", to)
+        await self.rows(
+            "update users set email = %s, email_index = %s where id = %s", sealed, self.index(to), user_id
+        )
+
     # Built-in accounts
 
     async def sign_up(self, email: str, password: str = PASSWORD) -> httpx.AsyncClient:
@@ -163,13 +177,17 @@ class House:
         }
 
     async def user_of(self, subject: str) -> tuple[Any, ...] | None:
-        """Id, address, whether it is verified, status, and whether the service bars them."""
+        """Id, address if they have one, whether it is verified, status, and whether the service bars them."""
         found = await self.rows(
             """select id, email, email_verified_at is not null, status, barred from users
                where clerk_id = %s""",
             subject,
         )
-        return found[0] if found else None
+        if not found:
+            return None
+        user_id, sealed, *others = found[0]
+        email = (await self.app.vault.cipher(user_id)).open_optional("users.email", sealed)
+        return user_id, email, *others
 
     def shake_hands(self, answer: httpx.Response) -> str:
         """Where Clerk sends a browser back to that was sent there by this answer."""
@@ -238,6 +256,7 @@ def house_settings(
             "data_dir": folder,
             "secret_key": SECRET_KEY,
             **key_settings(owner_url),
+            limits=EVERYBODY_SIGNS_UP,
             "database_url": owner_url,
             "app_database_url": url_for_role(owner_url, APP_ROLE, ROLE_SECRETS.app),
             "worker_database_url": url_for_role(owner_url, WORKER_ROLE, ROLE_SECRETS.worker),

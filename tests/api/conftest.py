@@ -7,7 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.conftest import SECRET_KEY
+from tests.factories.consents import signed
 from tests.factories.keys import key_settings
+from tests.factories.safety import EVERYBODY_SIGNS_UP
 
 from visiona.bootstrap import App, build
 from visiona.entrypoints.asgi import create_asgi
@@ -26,6 +28,7 @@ async def app(owner_url: str, app_url: str, tmp_path_factory: pytest.TempPathFac
             database_url=owner_url,
             app_database_url=app_url,
             **key_settings(owner_url),
+            limits=EVERYBODY_SIGNS_UP,
             replicate_api_token="r8_test",
             replicate_base_url="http://127.0.0.1:9/v1",
             replicate_webhook_secret="whsec_dGVzdCBzZWNyZXQgb2YgdGhlIHJvdXRlcw==",
@@ -59,6 +62,8 @@ async def person(stranger: httpx.AsyncClient, email: str) -> dict[str, str]:
     """The headers of somebody who is signed in with a token, and `Cookie` of the same one's browser."""
     answer = await stranger.post("/api/auth/signup", json={"email": email, "password": PASSWORD})
     assert answer.status_code == 201, answer.text
+    consented = await stranger.post("/api/consents", json=signed())
+    assert consented.status_code == 201, consented.text
     stranger.cookies.clear()
     cookie = answer.headers["set-cookie"].partition(";")[0]
     return {"token": f"Bearer {answer.json()['access_token']}", "cookie": cookie}

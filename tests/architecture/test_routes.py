@@ -13,6 +13,7 @@ from litestar import Litestar, get
 from tests.conftest import SECRET_KEY
 from tests.factories.keys import key_settings
 from tests.factories.people import MakeUser, Person, insert_rows
+from tests.factories.safety import EVERYBODY_SIGNS_UP
 
 from visiona.bootstrap import App, build
 from visiona.core.errors import Forbidden, NotFound
@@ -81,13 +82,14 @@ PARAMETERS = {
     "invoice_id": "invoice",
     "key_id": "api_key",
     "passkey_id": "passkey",
+    "report_id": "report",
     "session_id": "session",
     "user_id": "user",
 }
 # What routes with an id in their path take beside it.
 BODIES = {"PATCH /api/account/passkeys/{passkey_id}": {"name": "mine"}}
 # These answer without looking at a row; who may call them is checked all the same.
-NO_CALLERS_ROWS = {"version", "file_path", "key", "path"}
+NO_CALLERS_ROWS = {"version", "file_path", "key", "path", "case"}
 STATIC_VERSION = StaticTree().version
 
 
@@ -139,6 +141,7 @@ def settings(owner_url: str, app_url: str, tmp_path_factory: pytest.TempPathFact
         database_url=owner_url,
         app_database_url=app_url,
         **key_settings(owner_url),
+        limits=EVERYBODY_SIGNS_UP,
         replicate_api_token="r8_test",
         replicate_base_url="http://127.0.0.1:9/v1",
         replicate_webhook_secret="whsec_dGVzdCBzZWNyZXQgb2YgdGhlIHJvdXRlcw==",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg.rows import dict_row
+from tests.factories import consents
 
 from visiona.billing.model import calendar_period
 from visiona.core.clock import SystemClock
@@ -102,20 +103,24 @@ consent as (
   returning id),
 pending as (insert into pending_objects (key, user_id) values (%(folder)s || 'pending.jpg', %(user)s)),
 photo as (
-  insert into photos (user_id, file_url, thumbnail_url, width, height, size, sha256)
-  values (%(user)s, %(folder)s || '1.jpg', %(folder)s || '1.webp', 1, 1, 1, repeat('1', 64))
+  insert into photos (user_id, consent_id, file_url, thumbnail_url, width, height, size, sha256)
+  values (%(user)s, (select id from consent),
+    %(folder)s || '1.jpg', %(folder)s || '1.webp', 1, 1, 1, repeat('1', 64))
   returning id),
 spare_photo as (
-  insert into photos (user_id, file_url, thumbnail_url, width, height, size, sha256)
-  values (%(user)s, %(folder)s || '2.jpg', %(folder)s || '2.webp', 1, 1, 1, repeat('2', 64))
+  insert into photos (user_id, consent_id, file_url, thumbnail_url, width, height, size, sha256)
+  values (%(user)s, (select id from consent),
+    %(folder)s || '2.jpg', %(folder)s || '2.webp', 1, 1, 1, repeat('2', 64))
   returning id),
 model as (
-  insert into models (user_id, trigger_word, parameters, photo_count, status, version, input_schema)
-  values (%(user)s, %(models_trigger_word)s, %(models_parameters)s, 1, 'Ready',
+  insert into models (user_id, consent_id, trigger_word, parameters, photo_count, status, version,
+    input_schema)
+  values (%(user)s, (select id from consent), %(models_trigger_word)s, %(models_parameters)s, 1, 'Ready',
     'version-of-' || %(user)s, '{}') returning id),
 spare_model as (
-  insert into models (user_id, trigger_word, parameters, photo_count, status, error_code)
-  values (%(user)s, %(models_trigger_word)s, %(models_parameters)s, 1, 'Failed', 'test') returning id),
+  insert into models (user_id, consent_id, trigger_word, parameters, photo_count, status, error_code)
+  values (%(user)s, (select id from consent), %(models_trigger_word)s, %(models_parameters)s, 1,
+    'Failed', 'test') returning id),
 model_photo as (
   insert into model_photos select %(user)s, model.id, photo.id from model, photo),
 training as (
@@ -140,11 +145,12 @@ work_cost as (
 refusal as (insert into prompt_refusals values (%(user)s, '2000-01-01', 'minors', 1)),
 report as (
   insert into reports (case_hash, user_id, image_id, reason)
-  select sha256(('case of ' || %(user)s)::bytea), %(user)s, generation.id, 'other' from generation)
+  select sha256(('case of ' || %(user)s)::bytea), %(user)s, generation.id, 'other' from generation
+  returning id)
 select photo.id as photo, spare_photo.id as spare_photo, model.id as model,
   spare_model.id as spare_model, run.id as run, generation.id as generation, invoice.id as invoice,
-  api_key.id as api_key, passkey.id as passkey, session.id as session
-from session, passkey, photo, spare_photo, model, spare_model, run, generation, invoice, api_key
+  api_key.id as api_key, report.id as report, passkey.id as passkey, session.id as session
+from session, passkey, photo, spare_photo, model, spare_model, run, generation, invoice, api_key, report
 """
 
 
@@ -206,7 +212,10 @@ async def add_user(
             [user_id, subject, cipher.seal("users.email", address), index, password_hash],
         )
     assert done
-    return UserActor(user_id, subject)
+    actor = UserActor(user_id, subject)
+    async with database.transaction(actor) as connection:
+        await connection.execute(consents.OWN, {"user": user_id})
+    return actor
 
 
 async def add_row(owner: Connection, subject: str, email: str, vault: Vault | None = None) -> int:

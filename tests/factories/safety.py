@@ -8,6 +8,9 @@ from visiona.ports.moderation import Moderator
 from visiona.safety.model import Rates, SpendingLimits
 from visiona.safety.service import Limits, ObjectRemover, PromptGuard, ReportService, Safety, Spending
 
+EVERYBODY_SIGNS_UP = ("signup.address=off",)
+"""For servers to which a whole suite of people comes from one address."""
+
 FREE = SpendingLimits(
     total_cap=None,
     person_cap=None,

@@ -18,9 +18,11 @@ import httpx
 import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from tests.factories import consents
 from tests.factories.keys import MASTER_KEY
 from tests.factories.ledger import STRAY, UNEVEN, UNSETTLED
 from tests.factories.photos import phone_photos
+from tests.factories.safety import EVERYBODY_SIGNS_UP
 
 from visiona.sandbox.clerk import publishable_key
 
@@ -188,6 +190,7 @@ def running_stack(owner_url: str, data_dir: Path, **settings: str) -> Generator[
         "VISIONA_PORT": str(port),
         "VISIONA_DATA_DIR": str(data_dir),
         "VISIONA_SECRET_KEY": SECRET_KEY,
+        "VISIONA_LIMITS": ", ".join(EVERYBODY_SIGNS_UP),
         "VISIONA_MASTER_KEYS": MASTER_KEY,
         "VISIONA_DATABASE_URL": owner_url,
         "VISIONA_REPLICATE_API_TOKEN": "r8_sandbox",
@@ -295,6 +298,7 @@ class Person:
         assert answer.status_code == 201, answer.text
         self.http.cookies.clear()  # the token alone from here on
         self.http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        consents.give(self.http)
 
     def upload(self, photos: list[Path]) -> dict[str, Any]:
         files = [("photos", (path.name, path.read_bytes())) for path in photos]
@@ -397,6 +401,16 @@ def sign_up(page: Page, stack: Stack, email: str) -> None:
         page.get_by_test_id("password").fill(PASSWORD)
         page.get_by_test_id("submit").click()
     page.wait_for_url(f"{stack.url}/studio")
+
+
+def consent(page: Page, name: str = "Grace Hopper") -> None:
+    """Read and sign, as the studio asks before the first photo; back in the studio after."""
+    page.get_by_test_id("consent-first").click()
+    page.get_by_test_id("consent-adult").check()
+    page.get_by_test_id("consent-agreed").check()
+    page.get_by_test_id("consent-name").fill(name)
+    page.get_by_test_id("consent-sign").click()
+    page.wait_for_url("**/studio")
 
 
 def assert_log_in_page(page: Page, stack: Stack) -> None:

@@ -13,6 +13,7 @@ import uvicorn
 from tests.conftest import SECRET_KEY
 from tests.factories.keys import key_settings
 from tests.factories.people import MakeUser
+from tests.factories.safety import EVERYBODY_SIGNS_UP
 
 from visiona.adapters.objects import open_store
 from visiona.bootstrap import build
@@ -73,6 +74,7 @@ async def web(sealed: ObjectService, app_url: str, now: FixedClock) -> AsyncGene
         Settings(
             secret_key=SECRET_KEY,
             **key_settings(app_url),
+            limits=EVERYBODY_SIGNS_UP,
             app_database_url=app_url,
             replicate_api_token="r8_test",
             billing=False,

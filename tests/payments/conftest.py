@@ -18,6 +18,7 @@ import pytest
 import stripe
 from tests.conftest import ROLE_SECRETS, SECRET_KEY, copied_database
 from tests.factories.keys import key_settings
+from tests.factories.safety import EVERYBODY_SIGNS_UP
 from tests.sandbox.stripe.conftest import KEY, WEBHOOK_SECRET, Server, run_stripe
 
 from visiona.bootstrap import App, build
@@ -196,6 +197,7 @@ def shop_settings(owner_url: str, stripe_url: str, folder: Path, **more: Any) ->
             "app_database_url": url_for_role(owner_url, APP_ROLE, ROLE_SECRETS.app),
             "worker_database_url": url_for_role(owner_url, WORKER_ROLE, ROLE_SECRETS.worker),
             **key_settings(owner_url),
+            limits=EVERYBODY_SIGNS_UP,
             "database_pool_size": 8,
             "replicate_api_token": "unused",
             "replicate_webhook_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",

@@ -17,6 +17,7 @@ import pyotp
 import pytest
 from tests.conftest import SECRET_KEY
 from tests.factories.keys import key_settings
+from tests.factories.safety import EVERYBODY_SIGNS_UP
 from tests.web.conftest import Markup
 
 from visiona.bootstrap import App, build
@@ -109,6 +110,7 @@ async def app(owner_url: str, app_url: str, tmp_path_factory: pytest.TempPathFac
             database_url=owner_url,
             app_database_url=app_url,
             **key_settings(owner_url),
+            limits=EVERYBODY_SIGNS_UP,
             replicate_api_token="r8_test",
             replicate_base_url="http://127.0.0.1:9/v1",
             replicate_webhook_secret="whsec_dGVzdCBzZWNyZXQgb2YgdGhlIHJvdXRlcw==",

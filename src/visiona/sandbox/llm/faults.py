@@ -33,6 +33,7 @@ InAnswer = Literal[
     "long_text",
     "control_characters",
     "leak_instructions",
+    "says",
 ]
 FaultKind = BeforeAnswer | InAnswer
 FAULTS: Final = cast("tuple[FaultKind, ...]", get_args(BeforeAnswer) + get_args(InAnswer))
@@ -45,6 +46,7 @@ _FIELDS: Final = {
     "until_reset": Field(("boolean",)),
     "latency_s": Field(("number",), minimum=0, maximum=600),
     "retry_after": Field(("number",), minimum=0),
+    "text": Field(("string",)),
 }
 
 
@@ -55,6 +57,8 @@ class Fault:
     kind: FaultKind
     latency_s: float = 0.0
     retry_after: float | None = None
+    text: str = ""
+    """What the model says, word for word, whatever it was asked: for `says`."""
 
     async def delay(self) -> None:
         if self.latency_s:
@@ -82,7 +86,11 @@ class FaultPlan:
         until_reset: bool = wish.get("until_reset") or False
         if until_reset and wish.get("times") is not None:
             raise FieldProblem("times", "value", "give either times or until_reset")
-        fault = Fault(wish["fault"], float(wish.get("latency_s") or 0.0), wish.get("retry_after"))
+        if (wish["fault"] == "says") != (wish.get("text") is not None):
+            raise FieldProblem("text", "value", "what the model says goes with `says`, and with nothing else")
+        fault = Fault(
+            wish["fault"], float(wish.get("latency_s") or 0.0), wish.get("retry_after"), wish.get("text") or ""
+        )
         times = math.inf if until_reset else wish.get("times") or 1
         self._waiting[wish["provider"]].append((fault, times))
 

@@ -51,7 +51,7 @@ def count_tokens(text: str) -> int:
 def answer(question: Question, fault: Fault | None) -> Answer:
     """The model's answer to a question, under a fault where there is one."""
     kind = fault.kind if fault else None
-    text, stop = _outcome(question, kind)
+    text, stop = (fault.text, "done") if fault and kind == "says" else _outcome(question, kind)
     thought = THOUGHT if question.thinks or kind == "reasoning_first" else None
     return Answer(
         text=text,
