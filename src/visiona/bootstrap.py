@@ -66,6 +66,8 @@ from visiona.billing.model import Catalogue, PlanFileError, read_catalogue
 from visiona.billing.service import BillingService, missing_plans, publish_plans
 from visiona.clones import jobs as clone_jobs
 from visiona.clones.service import CloneService
+from visiona.consents import jobs as consent_jobs
+from visiona.consents.service import ConsentService
 from visiona.core.clock import Clock, SystemClock
 from visiona.core.errors import Invalid, Unauthenticated, Unavailable
 from visiona.core.scratch import clear_abandoned
@@ -153,6 +155,7 @@ class App:
     administration: AdministrationService
     audit: AuditService
     keys: KeyService
+    consents: ConsentService
     provenance: ProvenanceService
     inbox: InboxService
     safety: Safety
@@ -208,6 +211,9 @@ class App:
             *factor_jobs.jobs(self.factors),
             *mail_jobs.jobs(self.mail),
             *key_jobs.jobs(self.keys),
+            *consent_jobs.jobs(
+                self.consents, (self.generations.forget, self.clones.forget, self.photos.forget)
+            ),
             *billing_jobs.jobs(self.billing),
             *payment_jobs.jobs(self.payments),
             *object_jobs.jobs(self.objects),
@@ -297,6 +303,7 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
         audit=AuditService(database, open_anchors(settings), AnchorKey(_derived(secret, "audit-anchors"))),
         provenance=ProvenanceService(database, imaging, _derived(secret, "throttle")),
         keys=KeyService(database, vault, clock),
+        consents=ConsentService(database, vault, clock, _derived(secret, "consent-links"), settings.origin),
         inbox=InboxService(database, _handlers(accounts, clones, generations, payments)),
         safety=safety,
         vault=vault,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.factories import consents
 from tests.factories.people import MakeUser
 from tests.factories.safety import open_safety
 
@@ -139,9 +140,10 @@ async def workshop(
         key = new_key(actor.user_id, Kind.PHOTO, "image/jpeg")
         await objects.put(actor, {key: source})
         await owner.execute(
-            """insert into photos (user_id, file_url, thumbnail_url, width, height, size, sha256)
-               values (%s, %s, %s, 8, 8, 7, lpad(%s::text, 64, '0'))""",
-            [actor.user_id, key, key, number],
+            f"""insert into photos
+                 (user_id, consent_id, file_url, thumbnail_url, width, height, size, sha256)
+               values (%s, {consents.GIVEN}, %s, %s, 8, 8, 7, lpad(%s::text, 64, '0'))""",
+            [actor.user_id, actor.user_id, key, key, number],
         )
 
     def service(connected: Database) -> CloneService:

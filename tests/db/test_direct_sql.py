@@ -19,8 +19,9 @@ RUN = """insert into runs (user_id, model_id, version, trigger_word, prompt, enh
   select %(user)s, %(model)s, 'version-of-' || %(user)s, %(runs_trigger_word)s, %(runs_prompt)s, false,
     %(runs_inputs)s, %(outputs)s, %(period)s
   from generate_series(1, %(times)s)"""
-MODEL = """insert into models (user_id, trigger_word, parameters, photo_count)
-  values (%(user)s, %(models_trigger_word)s, %(models_parameters)s, 1)"""
+MODEL = """insert into models (user_id, consent_id, trigger_word, parameters, photo_count)
+  values (%(user)s, (select id from consents where user_id = %(user)s limit 1),
+    %(models_trigger_word)s, %(models_parameters)s, 1)"""
 TRAINING = """insert into trainings (user_id, model_id, quota_period)
   values (%(user)s, %(spare_model)s, %(period)s)"""
 
@@ -85,10 +86,12 @@ async def test_the_worker_cannot_deliver_into_anothers_run(
     "statement",
     [
         "insert into pending_objects (key, user_id) values (%(theirs)s, %(user)s)",
-        """insert into photos (user_id, file_url, thumbnail_url, width, height, size, sha256)
-           values (%(user)s, %(theirs)s, %(folder)s || 'x.webp', 1, 1, 1, repeat('e', 64))""",
-        """insert into photos (user_id, file_url, thumbnail_url, width, height, size, sha256)
-           values (%(user)s, %(folder)s || 'x.jpg', %(theirs)s, 1, 1, 1, repeat('e', 64))""",
+        """insert into photos (user_id, consent_id, file_url, thumbnail_url, width, height, size, sha256)
+           values (%(user)s, (select id from consents where user_id = %(user)s limit 1),
+             %(theirs)s, %(folder)s || 'x.webp', 1, 1, 1, repeat('e', 64))""",
+        """insert into photos (user_id, consent_id, file_url, thumbnail_url, width, height, size, sha256)
+           values (%(user)s, (select id from consents where user_id = %(user)s limit 1),
+             %(folder)s || 'x.jpg', %(theirs)s, 1, 1, 1, repeat('e', 64))""",
     ],
 )
 async def test_a_row_cannot_name_anothers_object(

@@ -136,11 +136,13 @@ TABLES = {
         insert="(key, user_id) values (%(folder)s || 'fresh.jpg', %(user)s)"),
     "public.photos": Table(
         app="own own - own", worker="own - - -", owner="user_id", update="width",
-        insert="(user_id, file_url, thumbnail_url, width, height, size, sha256) values (%(user)s, "
+        insert="(user_id, consent_id, file_url, thumbnail_url, width, height, size, sha256) values "
+               "(%(user)s, (select id from consents where user_id = %(user)s limit 1), "
                "%(folder)s || 'fresh.jpg', %(folder)s || 'fresh.webp', 1, 1, 1, repeat('f', 64))"),
     "public.models": Table(
         app="own own - own", worker="own - own -", owner="user_id", update="status",
-        insert="(user_id, trigger_word, parameters, photo_count) values (%(user)s, "
+        insert="(user_id, consent_id, trigger_word, parameters, photo_count) values (%(user)s, "
+               "(select id from consents where user_id = %(user)s limit 1), "
                "%(models_trigger_word)s, %(models_parameters)s, 1)"),
     "public.model_photos": Table(
         app="own own - -", worker="own - - -", owner="user_id", update="photo_id",
@@ -172,7 +174,7 @@ TABLES = {
         insert="(id, user_id, purpose, address, expires_at) "
                "values (gen_random_uuid(), %(user)s, 'reset', %(email_links_address)s, now())"),
     "public.consents": Table(
-        app="own own - -", worker="own - - -", owner="user_id", update="state",
+        app="own own - -", worker="own - - -", owner="user_id", update="asked_at",
         insert="(id, user_id, subject, state, label, expires_at) "
                "values (gen_random_uuid(), %(user)s, 'other', 'asked', '\\xf8', now() + interval '1 day')"),
     "public.departed_subjects": Table(

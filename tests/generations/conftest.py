@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.factories import consents
 from tests.factories.people import MakeUser
 from tests.factories.safety import open_safety
 
@@ -168,9 +169,12 @@ async def studio(
     actor = await make_user()
     cipher = await vault.cipher(actor.user_id)
     cursor = await owner.execute(
-        """insert into models (user_id, trigger_word, parameters, photo_count, status, version, input_schema)
-           values (%s, %s, %s, 10, 'Ready', 'me/clone:' || repeat('0', 64), %s::jsonb) returning id""",
+        f"""insert into models
+             (user_id, consent_id, trigger_word, parameters, photo_count, status, version, input_schema)
+           values (%s, {consents.GIVEN}, %s, %s, 10, 'Ready', 'me/clone:' || repeat('0', 64), %s::jsonb)
+           returning id""",
         [
+            actor.user_id,
             actor.user_id,
             cipher.seal(MODEL_TRIGGER_WORD.place, "TOK"),
             cipher.seal(MODEL_PARAMETERS.place, "{}"),

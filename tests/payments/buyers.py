@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import psycopg
+from tests.factories import consents
 from tests.factories.audit import UNGUARDED
 from tests.payments.conftest import GOOD_CARD, ORIGIN, Shop
 
@@ -150,14 +151,16 @@ async def move_in(shop: Shop) -> Person:
     answer = await client.post("/api/auth/signup", json={"email": address, "password": PASSWORD})
     assert answer.status_code == 201, answer.text
     user_id = (await client.get("/api/auth/me")).json()["id"]
+    await client.post("/api/consents", json=consents.signed())
     cipher = await shop.app.vault.cipher(user_id)
     async with await psycopg.AsyncConnection.connect(shop.app.settings.database_url or "") as owner:
         cursor = await owner.execute(
-            """insert into models
-                 (user_id, trigger_word, parameters, photo_count, status, version, input_schema)
-               values (%s, %s, %s, 10, 'Ready', 'me/clone:' || repeat('0', 64), %s::jsonb)
+            f"""insert into models
+                 (user_id, consent_id, trigger_word, parameters, photo_count, status, version, input_schema)
+               values (%s, {consents.GIVEN}, %s, %s, 10, 'Ready', 'me/clone:' || repeat('0', 64), %s::jsonb)
                returning id, (select clerk_id from users where users.id = user_id)""",
             [
+                user_id,
                 user_id,
                 cipher.seal(MODEL_TRIGGER_WORD.place, "TOK"),
                 cipher.seal(MODEL_PARAMETERS.place, "{}"),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from visiona.core.errors import Conflict, FieldError, Invalid, NotFound
 from visiona.core.work import REFUND_NOTE, Failure, WorkState
@@ -54,6 +55,7 @@ class ReadyClone:
     trigger_word: str = field(repr=False)
     version: str
     input_schema: dict[str, Any]
+    consent_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,13 @@ def too_many_photos() -> Invalid:
     return Invalid("too_many_photos", f"A clone takes at most {MAX_PHOTOS} photos. Choose fewer.")
 
 
+def several_faces() -> Invalid:
+    return Invalid(
+        "several_faces",
+        "These photos show several people. A clone is of one: choose photos of one person.",
+    )
+
+
 def clone_not_found() -> NotFound:
     return NotFound("model_not_found", "There is no such clone. It may have been deleted.")
 
@@ -201,6 +210,10 @@ ENDED_BY_PROVIDER = Failure(
 )
 LOST = Failure(
     "training_lost", f"The training was lost at the training service. {REFUND_NOTE} Please start it again."
+)
+CONSENT_OVER = Failure(
+    "consent_withdrawn",
+    f"The consent to use this face does not hold any more. {REFUND_NOTE}",
 )
 PHOTOS_GONE = Failure(
     "training_photos_gone",

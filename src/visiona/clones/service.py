@@ -12,6 +12,7 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from visiona.audit import service as audit
 from visiona.audit.model import Action
@@ -21,7 +22,9 @@ from visiona.billing.service import BillingService
 from visiona.clones import model, store
 from visiona.clones.model import ClaimedTraining, Clone, ReadyClone, Training
 from visiona.core.clock import Clock
-from visiona.core.errors import FieldError, Invalid
+from visiona.consents import service as consents
+from visiona.consents.model import needed as consent_needed
+from visiona.core.errors import Conflict, FieldError, Invalid
 from visiona.core.scratch import scratch_folder
 from visiona.core.work import Failure, WorkState, may_claim
 from visiona.db import idempotency
@@ -109,8 +112,9 @@ class CloneService:
     ) -> Clone:
         """Put a training on record: one clone is set aside, and the worker takes it from here.
 
-        `photo_ids` of None means all photos, up to `model.MAX_PHOTOS` of the newest. Raises `Invalid`
-        (`not_enough_photos`, `too_many_photos`, `invalid_input`, `prompt_refused`), `PaymentRequired`, or
+        `photo_ids` of None means all photos of the person's own face, up to `model.MAX_PHOTOS` of the
+        newest. Raises `Invalid` (`not_enough_photos`, `too_many_photos`, `several_faces`, `invalid_input`,
+        `prompt_refused`), `Forbidden` (`consent_needed`), `PaymentRequired`, or
         `TooMany` or `Unavailable` where the day's cap on cost is reached.
         """
         model.check_trigger_word(trigger_word)
@@ -124,11 +128,17 @@ class CloneService:
             known = await idempotency.claim(connection, cipher, user_id, key)
             if known is not None:
                 return await _existing(connection, cipher, known)
-            chosen = await photos.select(connection, user_id, photo_ids, model.MAX_PHOTOS)
-            _check_choice(photo_ids, chosen)
+            consent_id, chosen = await _chosen(connection, user_id, photo_ids)
             period = await self._billing.reserve(connection, user_id, Resource.CLONES, 1)
             model_id = await store.insert(
-                connection, cipher, user_id, trigger_word, complete, [photo.id for photo in chosen], period
+                connection,
+                cipher,
+                user_id,
+                consent_id,
+                trigger_word,
+                complete,
+                [photo.id for photo in chosen],
+                period,
             )
             await billing.explain(connection, user_id, Resource.CLONES, period, f"clone:{model_id}")
             await idempotency.record(connection, user_id, key, model_id)
@@ -150,8 +160,12 @@ class CloneService:
         actor = UserActor(user_id)
         async with self._database.transaction(actor) as connection:
             training = await store.training(connection, user_id, model_id)
+            released = await is_released(connection, user_id, model_id)
             now = await database_time(connection)
         if training is None or not may_claim(training.state, training.submitted_at, now):
+            return
+        if training.state is WorkState.QUEUED and not released:
+            await self._end_unsubmitted(actor, model_id, WorkState.FAILED, model.CONSENT_OVER)
             return
         try:
             if training.archive_id is None and training.cancel_requested_at is None:
@@ -276,7 +290,7 @@ class CloneService:
     async def _upload_archive(self, actor: UserActor, training: Training) -> None:
         async with self._database.transaction(actor) as connection:
             ids = await store.photo_ids(connection, actor.user_id, training.model_id)
-            chosen = await photos.select(connection, actor.user_id, ids, model.MAX_PHOTOS)
+            chosen = await photos.select(connection, actor.user_id, ids)
         with scratch_folder() as folder:
             archive = await self._build_archive(chosen, folder / "photos.zip")
             try:
@@ -488,6 +502,23 @@ class CloneService:
             await store.delete(connection, actor.user_id, model_id)
             await audit.record(connection, actor.user_id, Action.CLONE_DELETED, {"model_id": model_id})
 
+    async def forget(self, user_id: int, consent_id: UUID) -> None:
+        """Delete every clone of the face of a consent that is over. Raises `RetryLater` while one is in
+        training: it is canceled first.
+        """
+        actor = UserActor(user_id)
+        async with self._database.transaction(actor) as connection:
+            ids = await store.ids_of(connection, user_id, consent_id)
+        busy = False
+        for model_id in ids:
+            try:
+                await self.delete(actor, model_id)
+            except Conflict:
+                await self.cancel(actor, model_id)
+                busy = True
+        if busy:
+            raise RetryLater("a training has to end first")
+
     async def delete_version(self, version: str) -> None:
         try:
             await self._trainer.delete_version(version)
@@ -513,14 +544,28 @@ class CloneService:
         return f"{self._webhook_url}?topic=training&user={training.user_id}&id={training.model_id}"
 
 
+async def is_released(connection: Connection, user_id: int, model_id: int | None) -> bool:
+    """On the caller's transaction: the clone is there, and whose face it shows consents to its use."""
+    if model_id is None:
+        return False
+    return await consents.holds(connection, user_id, await store.consent_of(connection, user_id, model_id))
+
+
+async def of_consent(connection: Connection, user_id: int, consent_id: UUID) -> list[int]:
+    """On the caller's transaction: the clones of this face."""
+    return await store.ids_of(connection, user_id, consent_id)
+
+
 async def require_ready(connection: Connection, cipher: Cipher, model_id: int) -> ReadyClone:
     """On the transaction of the cipher's person: the clone to generate with.
 
-    Raises `NotFound` or `Conflict`.
+    Raises `NotFound`, `Conflict`, or `Forbidden` (`consent_needed`).
     """
     ready = await store.find_ready(connection, cipher, cipher.user_id, model_id)
     if ready is None:
         raise model.clone_not_ready((await _existing(connection, cipher, model_id)).status)
+    if not await consents.holds(connection, cipher.user_id, ready.consent_id):
+        raise consent_needed()
     return ready
 
 
@@ -533,6 +578,26 @@ async def _existing(connection: Connection, cipher: Cipher, model_id: int) -> Cl
 
 async def _enqueue(connection: Connection, task: str, user_id: int, model_id: int) -> None:
     await enqueue(connection, task, once=True, user_id=user_id, model_id=model_id)
+
+
+async def _chosen(
+    connection: Connection, user_id: int, photo_ids: Sequence[int] | None
+) -> tuple[UUID, list[Photo]]:
+    """The photos of a training, and the consent of whose face they show, which holds now."""
+    if photo_ids is None:
+        consent_id = await consents.released(connection, user_id, None)
+        chosen = await photos.newest(connection, user_id, consent_id, model.MAX_PHOTOS)
+        _check_choice(None, chosen)
+        return consent_id, chosen
+    chosen = await photos.select(connection, user_id, photo_ids)
+    _check_choice(photo_ids, chosen)
+    faces = {photo.consent_id for photo in chosen}
+    if len(faces) > 1:
+        raise model.several_faces()
+    (face,) = faces
+    if face is None:
+        raise consent_needed()
+    return await consents.released(connection, user_id, face), chosen
 
 
 def _check_choice(photo_ids: Sequence[int] | None, chosen: Sequence[Photo]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from psycopg.rows import BaseRowFactory, kwargs_row
 from psycopg.types.json import Jsonb
@@ -29,6 +30,7 @@ async def insert(
     connection: Connection,
     cipher: Cipher,
     user_id: int,
+    consent_id: UUID,
     trigger_word: str,
     parameters: dict[str, Any],
     photo_ids: Sequence[int],
@@ -36,10 +38,11 @@ async def insert(
 ) -> int:
     model_id: int = await fetch_value(
         connection,
-        """insert into models (user_id, trigger_word, parameters, photo_count)
-           values (%s, %s, %s, %s) returning id""",
+        """insert into models (user_id, consent_id, trigger_word, parameters, photo_count)
+           values (%s, %s, %s, %s, %s) returning id""",
         [
             user_id,
+            consent_id,
             cipher.seal(MODEL_TRIGGER_WORD.place, trigger_word),
             seal_json(cipher, MODEL_PARAMETERS, parameters),
             len(photo_ids),
@@ -82,7 +85,7 @@ async def find_ready(
     opened = opening(ReadyClone, cipher, (MODEL_TRIGGER_WORD,))
     async with connection.cursor(row_factory=opened) as cursor:
         await cursor.execute(
-            """select id, trigger_word, version, input_schema from models
+            """select id, trigger_word, version, input_schema, consent_id from models
                where user_id = %s and id = %s and status = 'Ready'""",
             [user_id, model_id],
         )
@@ -95,6 +98,20 @@ def _clone(cipher: Cipher) -> BaseRowFactory[Clone]:
 
 async def delete(connection: Connection, user_id: int, model_id: int) -> None:
     await connection.execute("delete from models where user_id = %s and id = %s", [user_id, model_id])
+
+
+async def ids_of(connection: Connection, user_id: int, consent_id: UUID) -> list[int]:
+    """The clones of the face of this consent."""
+    cursor = await connection.execute(
+        "select id from models where user_id = %s and consent_id = %s order by id", [user_id, consent_id]
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def consent_of(connection: Connection, user_id: int, model_id: int) -> UUID | None:
+    return await fetch_value(
+        connection, "select consent_id from models where user_id = %s and id = %s", [user_id, model_id]
+    )
 
 
 async def request_cancel(connection: Connection, user_id: int, model_id: int) -> bool:

@@ -78,6 +78,11 @@ class ConsentService:
         async with self._database.transaction(actor) as connection:
             return await store.own_release(connection, actor.user_id) is not None
 
+    async def require(self, actor: UserActor, consent_id: uuid.UUID | None) -> None:
+        """Before anything of a face is read. Raises `Forbidden` (`consent_needed`)."""
+        async with self._database.transaction(actor) as connection:
+            await released(connection, actor.user_id, consent_id)
+
     def link(self, consent: Consent) -> str:
         """Where somebody else answers, and withdraws later."""
         return f"{self._origin}/consent/{model.token_of(consent.id, self._link_secret)}"

@@ -215,6 +215,9 @@ def run_not_found() -> NotFound:
     return NotFound("run_not_found", "There is no such generation. It may have been deleted.")
 
 
+CONSENT_OVER = Failure(
+    "consent_withdrawn", f"The consent to use this face does not hold any more. {REFUND_NOTE}"
+)
 CANCELED_BY_OWNER = Failure("canceled", f"You canceled this generation. {REFUND_NOTE}")
 ENDED_BY_PROVIDER = Failure(
     "generation_interrupted", f"The image service ended this generation. {REFUND_NOTE} Please try again."

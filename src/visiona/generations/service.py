@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from uuid import UUID
 from typing import Any
 
 from visiona.audit import service as audit
@@ -169,8 +170,12 @@ class GenerationService:
             return  # they were erased, and what they asked for with them
         async with self._database.transaction(actor) as connection:
             run = await store.find(connection, cipher, user_id, run_id)
+            released = run is not None and await clones.is_released(connection, user_id, run.model_id)
             now = await database_time(connection)
         if run is None or not may_claim(run.state, run.submitted_at, now):
+            return
+        if run.state is WorkState.QUEUED and not released:
+            await self._end_unsubmitted(actor, run_id, WorkState.FAILED, model.CONSENT_OVER)
             return
         if run.state is WorkState.QUEUED and run.cancel_requested_at is None:
             rule = await self._safety.prompts.review(run.prompt)
@@ -509,6 +514,22 @@ class GenerationService:
                 raise model.run_not_found()
             if await store.request_cancel(connection, actor.user_id, run_id):
                 await _enqueue(connection, APPLY_TASK, actor.user_id, run_id)
+
+    async def forget(self, user_id: int, consent_id: UUID) -> None:
+        """Delete every image of the face of a consent that is over. Raises `RetryLater` while some are being
+        made: that is canceled first.
+        """
+        actor = UserActor(user_id)
+        async with self._database.transaction(actor) as connection:
+            of_face = await clones.of_consent(connection, user_id, consent_id)
+            open_runs = await store.open_runs_of(connection, user_id, of_face)
+            for image_id, *keys in await store.delete_images_of(connection, user_id, of_face):
+                await self._objects.remove(connection, keys)
+                await audit.record(connection, user_id, Action.IMAGE_DELETED, {"image_id": image_id})
+        for run_id in open_runs:
+            await self.cancel(actor, run_id)
+        if open_runs:
+            raise RetryLater("images that are being made have to end first")
 
     def _age(self, run: RunStanding) -> timedelta:
         return self._clock.now() - run.created_at

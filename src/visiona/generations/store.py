@@ -270,6 +270,27 @@ async def delete_images(
     return [(row[0], row[1], row[2]) for row in rows]
 
 
+async def open_runs_of(connection: Connection, user_id: int, model_ids: Sequence[int]) -> list[int]:
+    """Runs with these clones that have not ended."""
+    cursor = await connection.execute(
+        "select id from runs where user_id = %s and model_id = any(%s) and finished_at is null",
+        [user_id, list(model_ids)],
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def delete_images_of(
+    connection: Connection, user_id: int, model_ids: Sequence[int]
+) -> list[tuple[int, str, str]]:
+    """(id, image key, thumbnail key) of all that were made with these clones."""
+    cursor = await connection.execute(
+        """delete from generations where user_id = %s and model_id = any(%s)
+           returning id, image_url, thumbnail_url""",
+        [user_id, list(model_ids)],
+    )
+    return [(row[0], row[1], row[2]) for row in await cursor.fetchall()]
+
+
 async def take_due(connection: Connection, limit: int) -> list[tuple[int, int]]:
     """(user, run) of open runs that deserve a look, marked as looked at.
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 MAX_PHOTOS = 200
 MAX_FILES_PER_REQUEST = 100
@@ -10,7 +11,9 @@ MAX_FILE_BYTES = 25 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """`file_key` and `thumbnail_key` name private objects; sizes in pixels and bytes."""
+    """`file_key` and `thumbnail_key` name private objects; sizes in pixels and bytes. `consent_id` is of
+    whose face it shows; None for one from before consents were asked for.
+    """
 
     id: int
     user_id: int
@@ -22,6 +25,7 @@ class Photo:
     sha256: str
     warnings: tuple[str, ...]
     uploaded_at: datetime
+    consent_id: UUID | None
 
 
 class PhotoRefused(Exception):

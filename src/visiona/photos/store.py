@@ -1,6 +1,7 @@
 """SQL of photos."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from psycopg.rows import class_row
 
@@ -9,21 +10,28 @@ from visiona.photos.model import Photo
 from visiona.ports.imaging import ProcessedImage
 
 _COLUMNS = """id, user_id, file_url as file_key, thumbnail_url as thumbnail_key, width, height, size,
-              sha256, warnings, uploaded_at"""
+              sha256, warnings, uploaded_at, consent_id"""
 
 
 async def insert(
-    connection: Connection, user_id: int, file_key: str, thumbnail_key: str, image: ProcessedImage
+    connection: Connection,
+    user_id: int,
+    consent_id: UUID,
+    file_key: str,
+    thumbnail_key: str,
+    image: ProcessedImage,
 ) -> Photo | None:
     """None when this person has the very same photo already."""
     async with connection.cursor(row_factory=class_row(Photo)) as cursor:
         await cursor.execute(
-            f"""insert into photos (user_id, file_url, thumbnail_url, width, height, size, sha256, warnings)
-                values (%s, %s, %s, %s, %s, %s, %s, %s)
+            f"""insert into photos (user_id, consent_id, file_url, thumbnail_url, width, height, size, sha256,
+                  warnings)
+                values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
                 on conflict (user_id, sha256) do nothing
                 returning {_COLUMNS}""",
             [
                 user_id,
+                consent_id,
                 file_key,
                 thumbnail_key,
                 image.width,
@@ -66,8 +74,25 @@ async def find(connection: Connection, user_id: int, photo_ids: Sequence[int]) -
         return await cursor.fetchall()
 
 
-async def newest(connection: Connection, user_id: int, limit: int) -> list[Photo]:
-    return await page(connection, user_id, limit, None)
+async def newest(connection: Connection, user_id: int, consent_id: UUID, limit: int) -> list[Photo]:
+    """Of the face of this consent."""
+    async with connection.cursor(row_factory=class_row(Photo)) as cursor:
+        await cursor.execute(
+            f"""select {_COLUMNS} from photos where user_id = %s and consent_id = %s
+                order by id desc limit %s""",
+            [user_id, consent_id, limit],
+        )
+        return await cursor.fetchall()
+
+
+async def delete_of(connection: Connection, user_id: int, consent_id: UUID) -> list[Photo]:
+    """All of the face of this consent."""
+    async with connection.cursor(row_factory=class_row(Photo)) as cursor:
+        await cursor.execute(
+            f"delete from photos where user_id = %s and consent_id = %s returning {_COLUMNS}",
+            [user_id, consent_id],
+        )
+        return await cursor.fetchall()
 
 
 async def delete(connection: Connection, user_id: int, photo_id: int) -> Photo | None:

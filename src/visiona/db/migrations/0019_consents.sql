@@ -78,6 +78,26 @@ grant insert (id, user_id, subject, state, label, name, client, version, text_sh
 grant select, update on consents to visiona_auth;
 grant insert (consent_id), update (consent_id) on photos, models to visiona_app;
 
+-- No face is taken in, trained or used without the consent of whose it is.
+do $$
+declare
+  holds constant text := 'exists (
+    select from consents c
+    where c.user_id = (select visiona.uid()) and c.id = %s.consent_id and c.state = ''given''
+      and c.version = (select visiona.consent_version()))';
+  name text;
+begin
+  foreach name in array array['photos', 'models'] loop
+    execute format('create policy released on %I as restrictive for insert to visiona_app with check (%s)',
+      name, format(holds, name));
+    execute format('create policy released_update on %I as restrictive for update to visiona_app
+      using (true) with check (%s)', name, format(holds, name));
+  end loop;
+  execute format('create policy released on runs as restrictive for insert to visiona_app with check (exists (
+    select from models m where m.user_id = (select visiona.uid()) and m.id = runs.model_id and %s))',
+    format(holds, 'm'));
+end $$;
+
 grant create on schema visiona to visiona_auth;
 set local role visiona_auth;
 
@@ -125,3 +145,15 @@ grant execute on function visiona.find_consent(uuid),
 
 set local role visiona_owner;
 revoke create on schema visiona from visiona_auth;
+
+-- Who may ask for the job of a withdrawal; what was decided for others stays.
+do $$
+declare
+  before text := pg_get_functiondef('visiona.may_enqueue(text, jsonb)'::regprocedure);
+  after text := replace(before, '''payments.sync'' then', '''payments.sync'', ''consents.forget'' then');
+begin
+  if after = before then
+    raise exception 'who may ask for jobs is written otherwise than it was';
+  end if;
+  execute after;
+end $$;

@@ -2,10 +2,12 @@
 
 import asyncio
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, delete, get, post
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromQuery
 
 from visiona.bootstrap import App
 from visiona.core.scratch import scratch_folder
