@@ -23,8 +23,8 @@ import uvicorn
 from svix.webhooks import Webhook
 from tests.conftest import ROLE_SECRETS, SECRET_KEY
 from tests.factories.keys import key_settings
-from tests.factories.safety import EVERYBODY_SIGNS_UP
 from tests.factories.mail import MailServer, wait_until
+from tests.factories.safety import EVERYBODY_SIGNS_UP
 from tests.payments.conftest import ShiftedClock
 from tests.sandbox.clerk.conftest import KEY, WEBHOOK_SECRET, Server
 
@@ -256,7 +256,7 @@ def house_settings(
             "data_dir": folder,
             "secret_key": SECRET_KEY,
             **key_settings(owner_url),
-            limits=EVERYBODY_SIGNS_UP,
+            "limits": EVERYBODY_SIGNS_UP,
             "database_url": owner_url,
             "app_database_url": url_for_role(owner_url, APP_ROLE, ROLE_SECRETS.app),
             "worker_database_url": url_for_role(owner_url, WORKER_ROLE, ROLE_SECRETS.worker),

@@ -197,7 +197,7 @@ def shop_settings(owner_url: str, stripe_url: str, folder: Path, **more: Any) ->
             "app_database_url": url_for_role(owner_url, APP_ROLE, ROLE_SECRETS.app),
             "worker_database_url": url_for_role(owner_url, WORKER_ROLE, ROLE_SECRETS.worker),
             **key_settings(owner_url),
-            limits=EVERYBODY_SIGNS_UP,
+            "limits": EVERYBODY_SIGNS_UP,
             "database_pool_size": 8,
             "replicate_api_token": "unused",
             "replicate_webhook_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
