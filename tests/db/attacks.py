@@ -339,7 +339,8 @@ CALLS = {
     "use_api_key": "select * from visiona.use_api_key(sha256('x'))",
     "find_people": """select *
         from visiona.find_people('newest', decode('<bob_index>', 'hex'), <bob>, '<bob_subject>', null, 9)""",
-    "audit_entries": "select * from visiona.audit_entries(null, null, null, null, null, 9)",
+    "audit_entries": """select * from visiona.audit_entries(<bob>, null, null, null, null, 9)
+        union all select * from visiona.audit_entries(null, null, null, null, null, 9)""",
     "audit_part": "select visiona.audit_part('x'::text)",
     "audit_person": "select visiona.audit_person('x', <bob>)",
     "audit_lock": "select pg_advisory_xact_lock(visiona.audit_lock())",
@@ -350,7 +351,6 @@ CALLS = {
     "look_at_log": "select visiona.look_at_log()",
     "look_at": "select visiona.look_at(<bob>, true)",
     "person_record": "select visiona.person_record(<bob>)",
-    "person_history": "select * from visiona.audit_entries(<bob>, null, null, null, null, 9)",
     "person_content": "select * from visiona.person_content(<bob>, null, 9)",
     "suspend": "select visiona.suspend(<bob>, '\\xf8')",
     "unsuspend": "select visiona.unsuspend(<bob>, '\\xf8')",

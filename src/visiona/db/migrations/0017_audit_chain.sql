@@ -78,11 +78,13 @@ grant select (actor_kind, actor_id, object_kind, object_id, request_id, client, 
   update (user_id, client, private, salt, person_hash, client_hash, private_hash, seq, previous_hash,
     entry_hash), insert (private)
   on audit_logs to visiona_auth;
-create policy chain_read on audit_logs for select to visiona_auth using ((select visiona.is_system()));
+alter policy admin_read on audit_logs
+  using ((select visiona.is_admin()) or (select visiona.is_system()));
 create policy chain_update on audit_logs for update to visiona_auth
   using ((select visiona.is_system())) with check ((select visiona.is_system()));
-create policy erasure_append on audit_logs for insert to visiona_auth
-  with check (action = 'account.erased' and (select visiona.is_system()));
+alter policy auth_append on audit_logs
+  with check (action = 'account.created' or (starts_with(action, 'admin.') and (select visiona.is_admin()))
+    or (action = 'account.erased' and (select visiona.is_system())));
 
 -- Length and value, so that no two lists of values look alike; nothing has the length -1.
 create function visiona.audit_part(value bytea) returns bytea

@@ -29,9 +29,10 @@ from visiona.administration.model import (
     Reason,
     Search,
     chosen_reason,
+    person_not_found,
     read_search,
 )
-from visiona.audit.model import Filter
+from visiona.audit.model import Entry, Filter
 from visiona.billing.model import Catalogue
 from visiona.bootstrap import App
 from visiona.core.errors import NotFound, VisionaError
@@ -162,11 +163,14 @@ async def acts(
         until=None if last is None else last + timedelta(days=1),
         before=_row_id(before),
     )
+    found: list[Entry] = []
     flashes: list[Flash] = []
     try:
+        if who and wanted.user_id is None:  # nobody, which is not everybody
+            raise person_not_found()
         found = await app.administration.log(admin_of(request), wanted)
     except NotFound as error:
-        found, flashes = [], [Flash("bad", error.detail)]
+        flashes = [Flash("bad", error.detail)]
     lines, earlier = _paged(log_lines(found), LINES_SHOWN)
     chosen = {"who": who, "action": action, "since": since, "until": until}
     return await page(
