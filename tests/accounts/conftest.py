@@ -21,6 +21,7 @@ from visiona.db.pool import Connection, Database
 from visiona.factors.model import FactorSettings
 from visiona.factors.service import FactorService
 from visiona.passwords.service import PasswordService
+from visiona.vault.service import Vault
 
 PASSWORD = "a quiet blue harbour"
 
@@ -63,7 +64,7 @@ def hasher() -> CountingHasher:
 
 
 @pytest.fixture
-def identities(database: Database, clock: FixedClock, hasher: CountingHasher) -> Identities:
+def identities(vault: Vault, database: Database, clock: FixedClock, hasher: CountingHasher) -> Identities:
     factors = FactorSettings(
         encryption_key=b"e" * 32,
         code_key=b"c" * 32,
@@ -71,14 +72,16 @@ def identities(database: Database, clock: FixedClock, hasher: CountingHasher) ->
         rp_name="Visiona",
         origins=("https://visiona.example",),
     )
-    return Identities(PasswordService(database, hasher=hasher), FactorService(database, clock, factors))
+    return Identities(
+        PasswordService(database, vault, hasher=hasher), FactorService(database, vault, clock, factors)
+    )
 
 
 @pytest.fixture
 def accounts(
-    database: Database, clock: FixedClock, settings: AccountSettings, identities: Identities
+    vault: Vault, database: Database, clock: FixedClock, settings: AccountSettings, identities: Identities
 ) -> AccountService:
-    return AccountService(database, clock, settings, identities)
+    return AccountService(database, vault, clock, settings, identities)
 
 
 @pytest.fixture

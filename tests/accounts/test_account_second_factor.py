@@ -137,7 +137,7 @@ async def test_who_is_barred_meanwhile_is_not_let_in(
     house: House, ada: Person, change: str, refusal: tuple[int, str]
 ) -> None:
     ticket = await ada.ticket()
-    await house.rows(f"update users set {change} where email = %s", ada.email)
+    await house.rows(f"update users set {change} where email_index = %s", house.index(ada.email))
     assert problem(await with_code(house, ticket, ada.code())) == refusal
 
 
@@ -166,7 +166,7 @@ async def test_guessing_codes_is_slow_whatever_the_ticket(house: House, ada: Per
 
 
 async def test_a_patient_guesser_has_thirty_codes_a_day(house: House, ada: Person) -> None:
-    user_id = (await house.rows("select id from users where email = %s", ada.email))[0][0]
+    user_id = (await house.rows("select id from users where email_index = %s", house.index(ada.email)))[0][0]
 
     async def guess(code: str) -> tuple[int, str, int]:
         await house.rows("delete from sign_in_attempts")  # a quarter of an hour has passed
@@ -199,8 +199,8 @@ async def test_a_patient_guesser_has_thirty_codes_a_day(house: House, ada: Perso
 async def stale(house: House, person: Person) -> None:
     await house.rows(
         """update sessions set confirmed_at = now() - interval '15 minutes'
-           where user_id = (select id from users where email = %s)""",
-        person.email,
+           where user_id = (select id from users where email_index = %s)""",
+        house.index(person.email),
     )
     refused = await person.browser.delete(FRESH)
     assert problem(refused) == (403, "confirmation_required")
@@ -284,7 +284,7 @@ async def by_passkey(house: House, phone: Authenticator) -> httpx.Response:
 )
 async def test_whom_a_passkey_logs_in(house: House, ada: Person, change: str, status: int, code: str) -> None:
     phone = await add_passkey(ada)
-    await house.rows(f"update users set {change} where email = %s", ada.email)
+    await house.rows(f"update users set {change} where email_index = %s", house.index(ada.email))
     assert problem(await by_passkey(house, phone)) == (status, code)
 
 

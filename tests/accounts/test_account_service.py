@@ -20,7 +20,8 @@ from visiona.core.errors import Conflict, Forbidden, Invalid, Unauthenticated
 from visiona.core.ids import secret_token
 from visiona.db.actor import UserActor
 from visiona.db.pool import Connection, Database
-from visiona.passwords.service import PasswordService, default_hasher
+from visiona.passwords.service import PasswordService, address_index, default_hasher
+from visiona.vault.service import Vault
 
 MakeUser = Callable[..., Awaitable[UserActor]]
 
@@ -100,6 +101,7 @@ async def test_a_taken_address_conflicts_after_the_same_work(
 
 
 async def test_two_at_once_cannot_take_one_address(
+    vault: Vault,
     accounts: AccountService,
     email: str,
     password: str,
@@ -111,7 +113,9 @@ async def test_two_at_once_cannot_take_one_address(
         return_exceptions=True,
     )
     assert sorted(type(r).__name__ for r in results) == ["Conflict"] * 4 + ["SignedIn"]
-    cursor = await owner.execute("select count(*) from users where email = %s", [email])
+    cursor = await owner.execute(
+        "select count(*) from users where email_index = %s", [address_index(vault, email)]
+    )
     assert await cursor.fetchone() == (1,)
 
 
@@ -170,7 +174,12 @@ async def test_passwords_are_kept_as_argon2id_hashes(
 
 
 async def test_a_session_is_kept_as_a_hash(
-    accounts: AccountService, email: str, password: str, client: ClientInfo, owner: Connection
+    accounts: AccountService,
+    vault: Vault,
+    email: str,
+    password: str,
+    client: ClientInfo,
+    owner: Connection,
 ) -> None:
     signed_in = await accounts.sign_up(email, password, replace(client, user_agent="Firefox\x00"))
     assert len(signed_in.secret) == 43
@@ -181,10 +190,11 @@ async def test_a_session_is_kept_as_a_hash(
     secret_hash, whole_row, label = await cursor.fetchone()
     assert len(secret_hash) == 64
     assert signed_in.secret not in whole_row
-    assert label == "Firefox"
+    assert (await vault.cipher(signed_in.user.id)).open("sessions.client", label) == "Firefox"
 
 
 async def test_an_older_hash_is_renewed_at_log_in(
+    vault: Vault,
     accounts: AccountService,
     database: Database,
     clock: FixedClock,
@@ -196,13 +206,14 @@ async def test_an_older_hash_is_renewed_at_log_in(
     owner: Connection,
 ) -> None:
     weak = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    before = replace(identities, passwords=PasswordService(database, hasher=weak))
-    await AccountService(database, clock, settings, before).sign_up(email, password, client)
+    before = replace(identities, passwords=PasswordService(database, vault, hasher=weak))
+    await AccountService(database, vault, clock, settings, before).sign_up(email, password, client)
     with pytest.raises(Unauthenticated):
         await accounts.log_in(email, "not the password", client)
     await accounts.log_in(email, password, client)
     cursor = await owner.execute(
-        "select password_hash from credentials join users u on u.id = user_id where email = %s", [email]
+        "select password_hash from credentials join users u on u.id = user_id where email_index = %s",
+        [address_index(vault, email)],
     )
     (stored,) = await cursor.fetchone()
     assert not default_hasher().check_needs_rehash(stored)
@@ -248,6 +259,7 @@ async def test_logging_out_ends_this_session_only(
 
 
 async def test_a_session_ends_after_its_time(
+    vault: Vault,
     database: Database,
     clock: FixedClock,
     settings: AccountSettings,
@@ -256,7 +268,7 @@ async def test_a_session_ends_after_its_time(
     password: str,
     client: ClientInfo,
 ) -> None:
-    accounts = AccountService(database, clock, replace(settings, session_ttl_s=-1), identities)
+    accounts = AccountService(database, vault, clock, replace(settings, session_ttl_s=-1), identities)
     signed_in = await accounts.sign_up(email, password, client)
     for attempt in (
         accounts.authenticate_bearer(signed_in.access_token.token),
@@ -329,6 +341,7 @@ async def test_an_erased_person_is_nobody(
 
 
 async def test_purge_removes_what_is_over(
+    vault: Vault,
     database: Database,
     worker_database: Database,
     clock: FixedClock,
@@ -339,7 +352,7 @@ async def test_purge_removes_what_is_over(
     client: ClientInfo,
     owner: Connection,
 ) -> None:
-    accounts = AccountService(database, clock, settings, identities)
+    accounts = AccountService(database, vault, clock, settings, identities)
     alive = await accounts.sign_up(email, password, client)
     revoked = await accounts.log_in(email, password, client)
     await accounts.log_out(revoked.session)
@@ -348,7 +361,7 @@ async def test_purge_removes_what_is_over(
            where revoked_at is not null and user_id = %s""",
         [alive.user.id],
     )
-    over = AccountService(database, FixedClock(clock.now() - timedelta(days=31)), settings, identities)
+    over = AccountService(database, vault, FixedClock(clock.now() - timedelta(days=31)), settings, identities)
     expired = await over.log_in(email, password, client)
     old, fresh = uuid.uuid4().bytes * 2, uuid.uuid4().bytes * 2
     await owner.execute(
@@ -356,7 +369,7 @@ async def test_purge_removes_what_is_over(
         [old, fresh],
     )
 
-    job, *_ = jobs(AccountService(worker_database, clock, settings, identities))
+    job, *_ = jobs(AccountService(worker_database, vault, clock, settings, identities))
     assert (job.name, job.cron) == ("accounts.purge", "17 * * * * 0")
     await job.run()
 

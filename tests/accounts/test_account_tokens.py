@@ -24,6 +24,7 @@ from visiona.accounts.service import AccountService, Identities
 from visiona.core.clock import FixedClock
 from visiona.core.errors import Unauthenticated
 from visiona.db.pool import Database
+from visiona.vault.service import Vault
 
 Forge = Callable[..., str]
 
@@ -245,6 +246,7 @@ def test_the_thumbprint_is_that_of_rfc_8037() -> None:
 
 
 async def test_a_key_can_be_rotated(
+    vault: Vault,
     database: Database,
     clock: FixedClock,
     signing_key: str,
@@ -253,13 +255,13 @@ async def test_a_key_can_be_rotated(
     identities: Identities,
 ) -> None:
     new = derived_signing_key(secrets.token_bytes(32))
-    rotated = _with_keys(database, clock, settings, identities, (new, signing_key))
+    rotated = _with_keys(vault, database, clock, settings, identities, (new, signing_key))
     assert await rotated.authenticate_bearer(signed_in.access_token.token) == signed_in.session
     fresh = await rotated.refresh(signed_in.session)
     assert len(rotated.jwks()["keys"]) == 2
     assert jwt.get_unverified_header(fresh.token)["kid"] == rotated.jwks()["keys"][0]["kid"]
 
-    dropped = _with_keys(database, clock, settings, identities, (new,))
+    dropped = _with_keys(vault, database, clock, settings, identities, (new,))
     assert await dropped.authenticate_bearer(fresh.token) == signed_in.session
     await refused(dropped, signed_in.access_token.token)
 
@@ -274,6 +276,7 @@ def test_only_ed25519_private_keys_sign() -> None:
 
 
 def _with_keys(
+    vault: Vault,
     database: Database,
     clock: FixedClock,
     settings: AccountSettings,
@@ -281,7 +284,7 @@ def _with_keys(
     keys: tuple[str, ...],
 ) -> AccountService:
     own = AccountSettings(keys, settings.issuer, settings.throttle_secret)
-    return AccountService(database, clock, own, identities)
+    return AccountService(database, vault, clock, own, identities)
 
 
 def _part(content: dict) -> str:

@@ -30,6 +30,7 @@ from visiona.ports.identity import (
     PasswordRefused,
     WrongCredentials,
 )
+from visiona.vault.service import Vault
 
 pytestmark = pytest.mark.contract
 
@@ -79,6 +80,7 @@ class Subject:
 
 @pytest.fixture(params=["builtin", "clerk"])
 async def provider(
+    vault: Vault,
     request: pytest.FixtureRequest,
     database: Database,
     owner_url: str,
@@ -100,7 +102,7 @@ async def provider(
             sign_in,
         )
     passwords = PasswordService(
-        database, hasher=argon2.PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1)
+        database, vault, hasher=argon2.PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1)
     )
     register = passwords.register
 
