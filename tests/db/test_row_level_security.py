@@ -169,6 +169,9 @@ TABLES = {
     "public.webhook_receipts": Table(
         app="system system - -", worker="system - system system", owner=None, update="processed_at",
         insert="(provider, external_id, topic, reference) values ('test', 'fresh', 'test', '{}')"),
+    "public.backup_runs": Table(
+        app="- - - -", worker="- - - -", owner=None, update="ok",
+        insert="(kind, set_id, started_at, ok, report) values ('create', 'fresh', now(), true, '{}')"),
     "public.email_links": Table(
         app="own own own -", worker="system - - system", owner="user_id", update="used_at",
         insert="(id, user_id, purpose, address, expires_at) "

@@ -34,6 +34,8 @@ receipt as (
   insert into webhook_receipts (provider, external_id, topic, reference, processed_at)
   values ('test', 'msg_1', 'test', '{}', now())),
 departed as (insert into departed_subjects (subject_hash) values (decode(repeat('ab', 32), 'hex'))),
+backup_run as (
+  insert into backup_runs (kind, set_id, started_at, ok, report) values ('create', 'set', now(), true, '{}')),
 attempt as (insert into sign_in_attempts values (decode(repeat('ab', 32), 'hex'), 0, now())),
 cost as (insert into cost_days (day, committed) values ('2000-01-01', 0))
 insert into rate_limits values (decode(repeat('ab', 32), 'hex'), now(), 60, 0)

@@ -74,6 +74,12 @@ def migrate(url: str, secrets: RoleSecrets, migrations: Sequence[Migration] | No
             connection.execute("select pg_advisory_unlock(%s)", [LOCK_ID])
 
 
+def provision(url: str, secrets: RoleSecrets) -> None:
+    """Roles and empty schemas alone, for a backup to be loaded into; `migrate` does the rest afterwards."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        _provision(connection, secrets)
+
+
 async def pending(connection: AsyncConnection[TupleRow]) -> list[str]:
     """Names of this release's migrations that the database lacks."""
     rows = await (await connection.execute("select name from visiona.schema_migrations")).fetchall()
