@@ -62,8 +62,9 @@ async def person(stranger: httpx.AsyncClient, email: str) -> dict[str, str]:
     """The headers of somebody who is signed in with a token, and `Cookie` of the same one's browser."""
     answer = await stranger.post("/api/auth/signup", json={"email": email, "password": PASSWORD})
     assert answer.status_code == 201, answer.text
-    consented = await stranger.post("/api/consents", json=signed())
-    assert consented.status_code == 201, consented.text
     stranger.cookies.clear()
     cookie = answer.headers["set-cookie"].partition(";")[0]
-    return {"token": f"Bearer {answer.json()['access_token']}", "cookie": cookie}
+    token = f"Bearer {answer.json()['access_token']}"
+    consented = await stranger.post("/api/consents", json=signed(), headers={"authorization": token})
+    assert consented.status_code == 201, consented.text
+    return {"token": token, "cookie": cookie}

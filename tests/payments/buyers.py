@@ -151,7 +151,8 @@ async def move_in(shop: Shop) -> Person:
     answer = await client.post("/api/auth/signup", json={"email": address, "password": PASSWORD})
     assert answer.status_code == 201, answer.text
     user_id = (await client.get("/api/auth/me")).json()["id"]
-    await client.post("/api/consents", json=consents.signed())
+    consented = await client.post("/api/consents", json=consents.signed(), headers={"origin": ORIGIN})
+    assert consented.status_code == 201, consented.text
     cipher = await shop.app.vault.cipher(user_id)
     async with await psycopg.AsyncConnection.connect(shop.app.settings.database_url or "") as owner:
         cursor = await owner.execute(

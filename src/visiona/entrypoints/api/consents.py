@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, delete, get, post
-from litestar.params import JSONBody
+from litestar.params import FromPath, JSONBody
 
 from visiona.bootstrap import App
 from visiona.consents.model import (
@@ -107,7 +107,7 @@ async def ask_for_consent(
 
 
 @delete("/api/consents/{consent_id:uuid}", status_code=202)
-async def withdraw_consent(app: TheApp, request: AnyRequest, consent_id: UUID) -> None:
+async def withdraw_consent(app: TheApp, request: AnyRequest, consent_id: FromPath[UUID]) -> None:
     """The photos, clones and images that hang on it are deleted, here and at the processor."""
     await app.consents.withdraw(actor_of(request), consent_id)
 

@@ -9,7 +9,7 @@ import msgspec
 from litestar import Response, get, post
 from litestar.enums import RequestEncodingType
 from litestar.handlers import BaseRouteHandler
-from litestar.params import Body, FromQuery
+from litestar.params import Body, FromPath, FromQuery
 from litestar.response import Redirect
 
 from visiona.bootstrap import App
@@ -114,12 +114,16 @@ async def withdraw(app: TheApp, request: AnyRequest, data: WithdrawBody) -> Resp
 
 
 @get("/consent/{token:str}")
-async def asked(app: TheApp, request: AnyRequest, token: str, done: FromQuery[str] = "") -> Response[str]:
+async def asked(
+    app: TheApp, request: AnyRequest, token: FromPath[str], done: FromQuery[str] = ""
+) -> Response[str]:
     return await _asked(app, request, token, SignedForm(), done=done)
 
 
 @post("/consent/{token:str}", status_code=303)
-async def answer(app: TheApp, request: AnyRequest, token: str, data: SignedBody) -> Response[str] | Redirect:
+async def answer(
+    app: TheApp, request: AnyRequest, token: FromPath[str], data: SignedBody
+) -> Response[str] | Redirect:
     check_origin(request)
     try:
         _check(data)
@@ -132,7 +136,7 @@ async def answer(app: TheApp, request: AnyRequest, token: str, data: SignedBody)
 
 
 @post("/consent/{token:str}/end", status_code=303)
-async def end(app: TheApp, request: AnyRequest, token: str) -> Redirect:
+async def end(app: TheApp, request: AnyRequest, token: FromPath[str]) -> Redirect:
     """Refuse, or withdraw what was given."""
     check_origin(request)
     await app.consents.end(token)
