@@ -88,7 +88,7 @@ def on_page_error(request: AnyRequest, error: Exception) -> Response[Any]:
     else:
         status = problems.on_unexpected(request, error).status_code or 500
         detail = "Something went wrong on our side. Try again in a moment."
-    return html(
+    answer = html(
         request,
         "error.html.j2",
         status,
@@ -97,6 +97,7 @@ def on_page_error(request: AnyRequest, error: Exception) -> Response[Any]:
         detail=detail,
         request_id=request_id_of(request.scope) if status >= 500 else None,
     )
+    return as_refused(request, error, answer) if isinstance(error, VisionaError) else answer
 
 
 def on_unrouted(request: AnyRequest, error: HTTPException) -> Response[Any]:
