@@ -10,7 +10,7 @@ import io
 import re
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -103,7 +103,7 @@ class AwsMasterKey(ManagedMasterKey):
             service="kms",
             date=datetime.now(UTC),
         )
-        sign: Any = auth.aws_sign_request  # it does not say of what its future is
+        sign = cast("Any", auth.aws_sign_request)  # it does not say of what its future is
         try:
             signed = sign(request, config).result(CALL_TIMEOUT_S)
         except Exception as error:
