@@ -1,6 +1,7 @@
 """Every training ends, is made at most once, and is not made of photos that are gone."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -135,15 +136,16 @@ async def workshop(
     trainer, clock = FakeTrainer(), SystemClock()
     objects = ObjectService(database, vault, store, LinkSigner(b"secret"), clock)
     source = tmp_path / "photo"
-    await asyncio.to_thread(source.write_bytes, b"a photo")
     for number in range(MIN_PHOTOS):
+        data = f"photo {number}".encode()
+        await asyncio.to_thread(source.write_bytes, data)
         key = new_key(actor.user_id, Kind.PHOTO, "image/jpeg")
         await objects.put(actor, {key: source})
         await owner.execute(
             f"""insert into photos
                  (user_id, consent_id, file_url, thumbnail_url, width, height, size, sha256)
-               values (%s, {consents.GIVEN}, %s, %s, 8, 8, 7, lpad(%s::text, 64, '0'))""",
-            [actor.user_id, actor.user_id, key, key, number],
+               values (%s, {consents.GIVEN}, %s, %s, 8, 8, 7, %s)""",
+            [actor.user_id, actor.user_id, key, key, hashlib.sha256(data).hexdigest()],
         )
 
     def service(connected: Database) -> CloneService:
