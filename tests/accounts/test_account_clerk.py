@@ -15,7 +15,9 @@ from visiona.adapters.clerk.identity import ClerkIdentity
 from visiona.core.client import ClientInfo
 from visiona.db.actor import Anonymous, SystemActor
 from visiona.entrypoints.web import hosted
-from visiona.ports.identity import AccountBarred, HostedSignInNeeded
+from visiona.passwords.service import make_key
+from visiona.ports.identity import AccountBarred, HostedSignInNeeded, Profile
+from visiona.vault.model import Cipher
 
 Person = dict[str, Any]
 SOMEWHERE = ClientInfo("10.1.2.3", "test")
@@ -200,6 +202,43 @@ async def test_two_people_swap_addresses(house: House, ada: Person, first: str) 
     assert (ben_now or ())[1:3] == (address(ada), True)
 
 
+async def adopt(house: House, profile: Profile, cipher: Cipher | None = None) -> int | None:
+    """Write down what was read of somebody, who is new unless it is for this cipher's person."""
+    assert profile.email is not None
+    cipher = cipher or await make_key(house.app.database, house.app.vault)
+    index = house.index(profile.email)
+    async with house.app.database.transaction(Anonymous(looks_up=profile.subject)) as connection:
+        return await store.adopt(connection, profile, cipher, index)
+
+
+async def test_news_of_somebody_new_that_come_twice_at_once_make_one_person(house: House) -> None:
+    """And the key that was made for the other is destroyed."""
+    for _ in range(4):
+        person = house.person()
+        await asyncio.gather(*(house.worker.accounts.observe_user(person["id"]) for _ in range(4)))
+        found = await house.user_of(person["id"])
+        assert found is not None
+        assert found[1:3] == (address(person), True)
+        [(last,)] = await house.rows("select last_value from users_id_seq")
+        keys = await house.app.vault.ciphers(range(found[0], last + 1))
+        assert found[0] in keys
+        made = {user_id for (user_id,) in await house.rows("select id from users")}
+        assert set(keys) <= made
+
+
+async def test_what_is_sealed_for_another_is_not_written(house: House, ada: Person) -> None:
+    await news(house, ada)
+    known = await house.user_of(ada["id"])
+    clerk = house.app.accounts.hosted
+    assert known is not None
+    assert clerk is not None
+    change_address(house, ada, f"new-{address(ada)}")
+    profile = await clerk.profile(ada["id"])
+    assert profile is not None
+    assert await adopt(house, profile) == known[0]
+    assert await house.user_of(ada["id"]) == known
+
+
 async def test_what_was_read_before_does_not_take_an_address_away(house: House, ada: Person) -> None:
     """Ada gave up her address, Ben took it; then somebody writes down what they have read of Ada before."""
     ben = house.person()
@@ -214,8 +253,9 @@ async def test_what_was_read_before_does_not_take_an_address_away(house: House, 
     for person in (ada, ben):
         await news(house, person)
 
-    async with house.app.database.transaction(Anonymous(looks_up=ada["id"])) as connection:
-        await store.adopt(connection, stale)
+    known = await house.user_of(ada["id"])
+    assert known is not None
+    assert await adopt(house, stale, await house.app.vault.cipher(known[0])) == known[0]
 
     assert ((await house.user_of(ada["id"])) or ())[1] == f"new-{address(ada)}"
     assert ((await house.user_of(ben["id"])) or ())[1:3] == (address(ada), True)
@@ -372,8 +412,7 @@ async def test_who_was_never_here_does_not_come_after_leaving(house: House, ada:
     await news(house, ada, "deleted")
 
     assert await status_of(house, headers) == (401, "session_expired")
-    async with house.app.database.transaction(Anonymous(looks_up=ada["id"])) as connection:
-        assert await store.adopt(connection, before) is None
+    assert await adopt(house, before) is None
     assert await house.user_of(ada["id"]) is None
 
 
@@ -385,9 +424,8 @@ async def test_departing_and_coming_at_the_same_time_leaves_nobody(house: House)
         profile = await clerk.profile(person["id"])
         assert profile is not None
 
-        async def come(subject: str = person["id"], profile: Any = profile) -> None:
-            async with house.app.database.transaction(Anonymous(looks_up=subject)) as connection:
-                await store.adopt(connection, profile)
+        async def come(profile: Profile = profile) -> None:
+            await adopt(house, profile)
 
         async def depart(subject: str = person["id"]) -> None:
             async with house.worker.database.transaction(SystemActor("identity")) as connection:
