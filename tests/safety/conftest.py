@@ -68,8 +68,8 @@ async def anybody(app: App) -> AsyncGenerator[httpx.AsyncClient]:
 
 @pytest.fixture
 def strict(settings: dict[str, Any]) -> Strict:
-    """`async with strict(trusts) as client:` to a server where three of each are allowed in an hour, in a network
-    that nobody else is in. Uvicorn reads the addresses, as it does where Visiona is served.
+    """`async with strict(trusts) as client:` to a server where three of each are allowed in an hour, in a
+    network that nobody else is in. Uvicorn reads the addresses, as it does where Visiona is served.
     """
 
     @asynccontextmanager
