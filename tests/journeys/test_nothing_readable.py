@@ -1,11 +1,13 @@
 """No word of a person and no secret can be read in the database, in a log or among the processes."""
 
 import json
+import re
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -65,6 +67,19 @@ class Said:
         return Watch(self.words)
 
 
+# Jobs that are done are deleted: what the queue was told is kept beside it.
+_KEEP_JOBS = """
+create table kept_jobs (task text, args jsonb);
+create function keep_job() returns trigger language plpgsql security definer as $$
+begin
+  insert into public.kept_jobs values (new.task_name, new.args);
+  return null;
+end $$;
+create trigger keep_jobs after insert on procrastinate.procrastinate_jobs
+  for each row execute function keep_job();
+"""
+
+
 @pytest.fixture(scope="module")
 def said(
     postgres: str, migrated_template: str, tmp_path_factory: pytest.TempPathFactory, grace: list[Path]
@@ -75,6 +90,8 @@ def said(
         copied_database(postgres, migrated_template) as url,
         running_stack(url, folder, VISIONA_SANDBOX_TRAINING_SECONDS="0.5") as stack,
     ):
+        with psycopg.connect(url, autocommit=True) as owner:
+            owner.execute(_KEEP_JOBS)
         person = Person(stack, f"{canary('address')}@example.com")
         try:
             yield _speak(stack, person, grace)
@@ -169,6 +186,38 @@ def test_the_database_holds_no_word_of_theirs(said: Said) -> None:
             assert counted[0] >= least, table
         assert said.watch().found_among(columns_of(connection)) == set()
         assert Watch(SECRETS).found_among(columns_of(connection)) == set()
+
+
+def test_the_queue_and_plain_json_hold_names_of_things(said: Said) -> None:
+    """Numbers, ids and codes: nothing in which there would be room for words."""
+    with psycopg.connect(said.stack.owner_url) as connection:
+        tasks = connection.execute("select count(distinct task), count(*) from kept_jobs").fetchone()
+        assert tasks is not None
+        assert tasks[0] >= 6
+        assert tasks[1] >= 20
+        for column in ("kept_jobs.args", "webhook_receipts.reference", "audit_logs.details", "mails.details"):
+            table, _, name = column.partition(".")
+            values = connection.execute(f"select {name} from {table} where {name} is not null").fetchall()  # type: ignore[arg-type] # above
+            assert values, column
+            assert {
+                leaf for (value,) in values for leaf in _texts(value) if not _NAME.fullmatch(leaf)
+            } == set()
+
+
+_NAME = re.compile(r"[\w.:/-]+")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a JSON document, names of its fields included."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
+    elif isinstance(value, str):
+        yield value
 
 
 def test_five_hundred_errors_tell_no_log_anything(said: Said) -> None:
