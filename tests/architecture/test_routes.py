@@ -244,6 +244,7 @@ def test_the_api_is_for_people_unless_it_says_otherwise(routes: list[Route]) -> 
         "POST /api/auth/verify",
         "GET /api/payment/plans",
         "POST /api/payment/webhook",
+        "POST /api/provenance/check",
         "POST /api/webhooks/clerk",
         "POST /api/webhooks/replicate",
     }

@@ -28,10 +28,26 @@ from visiona.entrypoints.web.passkey_place import PasskeyPlace
 from visiona.entrypoints.web.rendering import Flash, Pages, Simulated, StaticTree
 from visiona.entrypoints.web.standing import standing
 from visiona.ports.payments import InvoiceStatus, SubscriptionStatus
+from visiona.ports.provenance import Credentials, Finding, Signer
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 HOSTILE = "</script><img src=x onerror=alert(1)> KATVIS \"'"
 
+FINDINGS = [
+    Finding(
+        credentials=credentials,
+        signer=signer,
+        signer_name=HOSTILE if signer else "",
+        generator=HOSTILE if signer else "",
+        signed_as_ai=signer is not None,
+        labelled_as_ai=credentials is Credentials.CHANGED,
+        watermarked=signer is Signer.OURS,
+    )
+    for credentials, signer in (
+        *((Credentials.VALID, signer) for signer in Signer),
+        *((state, None) for state in Credentials if state is not Credentials.VALID),
+    )
+]
 USER = {"id": 7, "email": "ana@example.org", "plan": "free", "created_at": "2026-10-01T08:00:00Z"}
 QUOTA = {
     "images": {"used": 23, "limit": 1030},
@@ -269,6 +285,16 @@ PAGES: dict[str, tuple[str, str, dict[str, Any]]] = {
         "/admin/users/12/content",
         {**SIGNED_IN, "person": records.FULL, "content": [], "earlier": None, "paged": False},
     ),
+    "check, empty": ("check.html.j2", "/check", {"found": None, "detail": None, "max_mb": 25}),
+    "check, refused": ("check.html.j2", "/check", {"found": None, "detail": HOSTILE, "max_mb": 25}),
+    **{
+        f"check, {found.credentials}, {found.signer}": (
+            "check.html.j2",
+            "/check",
+            {**SIGNED_IN, "found": found, "detail": None, "max_mb": 25},
+        )
+        for found in FINDINGS
+    },
     "pricing, visitor": ("pricing.html.j2", "/pricing", pricing()),
     "pricing, free": ("pricing.html.j2", "/pricing", pricing(reader(), left=True)),
     "pricing, subscribed": (
