@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import delay, gallery, machine, policies, start, upload, webhooks
+from benchmarks import delay, encryption, gallery, machine, policies, start, upload, webhooks
 from benchmarks.bench import Bench, Measurement
 from benchmarks.stack import postgres_server
 
@@ -18,6 +18,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "delay": delay.measure,
     "webhooks": webhooks.measure,
     "policies": policies.measure,
+    "encryption": encryption.measure,
 }
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 import psutil
 import psycopg
+from tests.factories import consents
 
 from benchmarks.processes import (
     TookTooLong,
@@ -155,6 +156,7 @@ class Person:
         self.token: str = answer["access_token"]
         self.http.cookies.clear()  # the token alone from here on
         self.http.headers["Authorization"] = f"Bearer {self.token}"
+        consents.give(self.http)  # no photo is taken in without
 
     def __enter__(self) -> Self:
         return self

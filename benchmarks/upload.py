@@ -35,7 +35,7 @@ class _Way:
 
 
 def measure(bench: Bench) -> Iterator[Table]:
-    photos = _photos(bench.folder, bench.choose(MANY, 8))
+    photos = different_photos(bench.folder, bench.choose(MANY, 8))
     batch = photos[: bench.choose(10, 4)]
     with visiona(bench.postgres, bench.folder, "serve") as stack:
         _upload(stack, photos[:1])  # libraries load, the nursery starts
@@ -43,7 +43,7 @@ def measure(bench: Bench) -> Iterator[Table]:
         yield _memory_table(stack, photos)
 
 
-def _photos(folder: Path, count: int) -> list[Path]:
+def different_photos(folder: Path, count: int) -> list[Path]:
     """As many different ones: a photo that a person has already would be turned away."""
     folder = folder / "photos"
     folder.mkdir()
@@ -57,7 +57,13 @@ def _photos(folder: Path, count: int) -> list[Path]:
 
 def _upload(stack: Stack, photos: Sequence[Path]) -> float:
     """Seconds that the request took; by somebody new, who has none of these yet."""
-    with Person(stack, f"{time.time_ns()}@example.com") as person, ExitStack() as opened:
+    with Person(stack, f"{time.time_ns()}@example.com") as person:
+        return send(person, photos)
+
+
+def send(person: Person, photos: Sequence[Path]) -> float:
+    """Seconds that the request took."""
+    with ExitStack() as opened:
         files: list[tuple[str, Any]] = [
             ("photos", (path.name, opened.enter_context(path.open("rb")))) for path in photos
         ]
