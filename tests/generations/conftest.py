@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.factories import consents
 from tests.factories.people import MakeUser
-from tests.factories.safety import open_safety
+from tests.factories.safety import FREE, open_safety
 
 from visiona.adapters.objects import open_store
 from visiona.billing.model import Catalogue
@@ -26,10 +26,12 @@ from visiona.generations.model import RunRequest
 from visiona.generations.service import GenerationService, Providers
 from visiona.objects.model import LinkSigner
 from visiona.objects.service import ObjectService
-from visiona.ports.enhancer import Enhancement, EnhancementRequest
+from visiona.ports.enhancer import Enhancement, EnhancementRequest, Enhancer
 from visiona.ports.generator import GenerationOrder
 from visiona.ports.imaging import ProcessedImage
+from visiona.ports.moderation import Moderator
 from visiona.ports.remote import PredictionReport, RemoteState
+from visiona.safety.model import SpendingLimits
 from visiona.vault.service import Vault
 
 SCHEMAS: dict[str, Any] = {
@@ -156,8 +158,11 @@ class Studio:
         )
 
 
+OpenStudio = Callable[..., Awaitable[Studio]]
+
+
 @pytest.fixture
-async def studio(
+def open_studio(
     database: Database,
     worker_database: Database,
     owner: Connection,
@@ -165,38 +170,55 @@ async def studio(
     catalogue: Catalogue,
     vault: Vault,
     tmp_path: Path,
-) -> Studio:
-    actor = await make_user()
-    cipher = await vault.cipher(actor.user_id)
-    cursor = await owner.execute(
-        f"""insert into models
-             (user_id, consent_id, trigger_word, parameters, photo_count, status, version, input_schema)
-           values (%s, {consents.GIVEN}, %s, %s, 10, 'Ready', 'me/clone:' || repeat('0', 64), %s::jsonb)
-           returning id""",
-        [
-            actor.user_id,
-            actor.user_id,
-            cipher.seal(MODEL_TRIGGER_WORD.place, "TOK"),
-            cipher.seal(MODEL_PARAMETERS.place, "{}"),
-            json.dumps(SCHEMAS),
-        ],
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    generator, imaging, clock = FakeGenerator(), FakeImaging(), SystemClock()
+) -> OpenStudio:
+    """`await open_studio(enhancer=…, moderator=…, spending=…)`: a person of their own with a clone."""
 
-    def service(connected: Database) -> GenerationService:
-        store = open_store(tmp_path.as_uri())
-        objects = ObjectService(connected, vault, store, LinkSigner(b"secret"), clock)
-        return GenerationService(
-            connected,
-            vault,
-            clock,
-            Providers(generator, NoEnhancer(), imaging, open_safety(connected, objects)),
-            objects,
-            BillingService(connected, clock, catalogue),
-            user_ref=str,
-            webhook_url=None,
+    async def open_(
+        *,
+        enhancer: Enhancer | None = None,
+        moderator: Moderator | None = None,
+        spending: SpendingLimits = FREE,
+        schemas: dict[str, Any] = SCHEMAS,
+    ) -> Studio:
+        actor = await make_user()
+        cipher = await vault.cipher(actor.user_id)
+        cursor = await owner.execute(
+            f"""insert into models
+                 (user_id, consent_id, trigger_word, parameters, photo_count, status, version, input_schema)
+               values (%s, {consents.GIVEN}, %s, %s, 10, 'Ready', 'me/clone:' || repeat('0', 64), %s::jsonb)
+               returning id""",
+            [
+                actor.user_id,
+                actor.user_id,
+                cipher.seal(MODEL_TRIGGER_WORD.place, "TOK"),
+                cipher.seal(MODEL_PARAMETERS.place, "{}"),
+                json.dumps(schemas),
+            ],
         )
+        row = await cursor.fetchone()
+        assert row is not None
+        generator, imaging, clock = FakeGenerator(), FakeImaging(), SystemClock()
 
-    return Studio(service(worker_database), service(database), generator, imaging, owner, actor, row[0])
+        def service(connected: Database) -> GenerationService:
+            store = open_store(tmp_path.as_uri())
+            objects = ObjectService(connected, vault, store, LinkSigner(b"secret"), clock)
+            safety = open_safety(connected, objects, spending=spending, moderator=moderator)
+            return GenerationService(
+                connected,
+                vault,
+                clock,
+                Providers(generator, enhancer or NoEnhancer(), imaging, safety),
+                objects,
+                BillingService(connected, clock, catalogue),
+                user_ref=str,
+                webhook_url=None,
+            )
+
+        return Studio(service(worker_database), service(database), generator, imaging, owner, actor, row[0])
+
+    return open_
+
+
+@pytest.fixture
+async def studio(open_studio: OpenStudio) -> Studio:
+    return await open_studio()

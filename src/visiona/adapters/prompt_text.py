@@ -99,8 +99,17 @@ def unquoted(text: str) -> str:
 
 
 def leaks_instructions(text: str) -> bool:
-    """Whether `text` has the canary, or eight words in a row, from the instructions."""
-    return CANARY in text.casefold() or not _INSTRUCTION_RUNS.isdisjoint(_runs(text))
+    """Whether `text` has the canary, however it is spaced or turned round, or eight words in a row, from the
+    instructions.
+    """
+    letters = _letters(text)
+    canary = _letters(CANARY)
+    return canary in letters or canary[::-1] in letters or not _INSTRUCTION_RUNS.isdisjoint(_runs(text))
+
+
+def _letters(text: str) -> str:
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(character for character in plain if character.isalnum())
 
 
 def _runs(text: str) -> frozenset[tuple[str, ...]]:

@@ -98,7 +98,7 @@ class _Sandbox:
             return _json(dialect.model_list())
         if endpoint.startswith("models/"):
             return _json(dialect.model(endpoint.removeprefix("models/")))
-        fault = self.faults.take(provider)
+        fault = self.faults.take(provider, endpoint)
         if fault is not None:
             await fault.delay()
             if (response := _struck_by(fault, provider)) is not None:

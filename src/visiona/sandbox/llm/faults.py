@@ -39,6 +39,9 @@ FaultKind = BeforeAnswer | InAnswer
 FAULTS: Final = cast("tuple[FaultKind, ...]", get_args(BeforeAnswer) + get_args(InAnswer))
 PROVIDERS: Final[tuple[Provider, ...]] = get_args(Provider)
 
+MODERATION: Final = "moderations"
+"""Its faults are asked for by name, so that those of the models do not strike there."""
+
 _FIELDS: Final = {
     "provider": Field(("string",), required=True, choices=PROVIDERS),
     "fault": Field(("string",), required=True, choices=FAULTS),
@@ -47,6 +50,7 @@ _FIELDS: Final = {
     "latency_s": Field(("number",), minimum=0, maximum=600),
     "retry_after": Field(("number",), minimum=0),
     "text": Field(("string",)),
+    "endpoint": Field(("string",), choices=(MODERATION,)),
 }
 
 
@@ -59,6 +63,7 @@ class Fault:
     retry_after: float | None = None
     text: str = ""
     """What the model says, word for word, whatever it was asked: for `says`."""
+    moderation: bool = False
 
     async def delay(self) -> None:
         if self.latency_s:
@@ -89,20 +94,26 @@ class FaultPlan:
         if (wish["fault"] == "says") != (wish.get("text") is not None):
             raise FieldProblem("text", "value", "what the model says goes with `says`, and with nothing else")
         fault = Fault(
-            wish["fault"], float(wish.get("latency_s") or 0.0), wish.get("retry_after"), wish.get("text") or ""
+            wish["fault"],
+            float(wish.get("latency_s") or 0.0),
+            wish.get("retry_after"),
+            wish.get("text") or "",
+            moderation=wish.get("endpoint") == MODERATION,
         )
         times = math.inf if until_reset else wish.get("times") or 1
         self._waiting[wish["provider"]].append((fault, times))
 
-    def take(self, provider: Provider) -> Fault | None:
+    def take(self, provider: Provider, endpoint: str) -> Fault | None:
         """The fault of this call, if one is waiting; one use of it is spent."""
         waiting = self._waiting[provider]
-        if not waiting:
-            return None
-        fault, times = waiting.popleft()
-        if times > 1:
-            waiting.appendleft((fault, times - 1))
-        return fault
+        for index, (fault, times) in enumerate(waiting):
+            if fault.moderation == (endpoint == MODERATION):
+                if times > 1:
+                    waiting[index] = (fault, times - 1)
+                else:
+                    del waiting[index]
+                return fault
+        return None
 
     def clear(self) -> None:
         for waiting in self._waiting.values():
