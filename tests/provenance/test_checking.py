@@ -11,12 +11,14 @@ import httpx
 import pytest
 from tests.conftest import SECRET_KEY
 from tests.factories.keys import MASTER_KEY, key_settings
+from tests.factories.people import MakeUser
 from tests.factories.safety import EVERYBODY_SIGNS_UP
 
 from visiona.adapters.imaging import ChildImageProcessor
 from visiona.adapters.provenance import development_kit
 from visiona.bootstrap import App, build
 from visiona.entrypoints.asgi import create_asgi
+from visiona.objects.model import Kind, new_key
 from visiona.provenance import model
 from visiona.settings import Settings, SettingsError, read_settings
 
@@ -134,6 +136,22 @@ async def test_one_network_checks_only_so_often(app: App) -> None:
         assert {answer.status_code for answer in answers[:60]} == {422}
         assert answers[60].status_code == 429
         assert int(answers[60].headers["retry-after"]) >= 1
+
+
+async def test_what_a_person_downloads_is_signed_to_the_byte(
+    app: App, stranger: httpx.AsyncClient, make_user: MakeUser, image: bytes, tmp_path: Path
+) -> None:
+    """Sealed when it is stored, opened when it is sent: the signature holds at the end."""
+    person = await make_user()
+    stored = tmp_path / "image.webp"
+    stored.write_bytes(image)
+    key = new_key(person.user_id, Kind.IMAGE, "image/webp")
+    await app.objects.put(person, {key: stored})
+    answer = await stranger.get(await app.objects.link(key))
+    assert answer.status_code == 200
+    assert answer.content == image
+    checked = await stranger.post("/api/provenance/check", files={"image": answer.content})
+    assert (checked.json()["credentials"], checked.json()["signer"]) == ("valid", "ours")
 
 
 def test_production_signs_with_a_certificate_of_its_own(tmp_path: Path) -> None:
