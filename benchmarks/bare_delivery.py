@@ -11,19 +11,21 @@ import psycopg
 import pyvips
 
 from benchmarks.proof import Prover
-from benchmarks.stack import SECRET_KEY, Stack
+from benchmarks.sealed_words import cipher_of
+from benchmarks.stack import Stack
 from visiona.bootstrap import identity_key, worker_database_url
 from visiona.db.actor import UserActor
+from visiona.db.sealed import IMAGE_PARAMETERS, IMAGE_PROMPT
 from visiona.objects.model import Kind, new_key
-from visiona.settings import Settings
+from visiona.settings import read_settings
 
 THUMBNAIL_SIDE = 480
 
 _INSERT = """
 insert into generations (user_id, model_id, run_id, position, prompt, image_url, thumbnail_url,
                          content_type, width, height, size, sha256, seed, parameters)
-select user_id, model_id, id, %(position)s, prompt, %(image)s, %(thumbnail)s, 'image/webp', %(width)s,
-       %(height)s, %(size)s, %(sha256)s, (inputs ->> 'seed')::bigint, inputs
+select user_id, model_id, id, %(position)s, %(prompt)s, %(image)s, %(thumbnail)s, 'image/webp', %(width)s,
+       %(height)s, %(size)s, %(sha256)s, 1, %(parameters)s
 from runs where id = %(run)s
 """
 
@@ -34,7 +36,8 @@ class Deliverer:
     def __init__(self, stack: Stack, user_id: int) -> None:
         self._folder = stack.folder / "bare-objects"
         self._user_id = user_id
-        settings = Settings(secret_key=SECRET_KEY, database_url=stack.owner_url)
+        settings = read_settings(stack.environment)
+        self._cipher = cipher_of(settings, user_id)
         self._prover = Prover(UserActor(user_id), identity_key(settings))
         self._url = worker_database_url(settings)
         self._positions: Counter[int] = Counter()
@@ -72,6 +75,8 @@ class Deliverer:
             "height": image.height,
             "size": len(data),
             "sha256": hashlib.sha256(data).hexdigest(),
+            "prompt": self._cipher.seal(IMAGE_PROMPT.place, "TOK in the mountains, 1"),
+            "parameters": self._cipher.seal(IMAGE_PARAMETERS.place, '{"seed": 1, "num_outputs": 1}'),
         }
         self._prover.begin_sync(self._connection)
         self._connection.execute(_INSERT, values)

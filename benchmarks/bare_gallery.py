@@ -21,14 +21,16 @@ from visiona.accounts.model import Session, TokenKeys, derived_signing_key
 from visiona.bootstrap import App, app_database_url, build, identity_key
 from visiona.core.clock import rfc3339
 from visiona.db.actor import UserActor
+from visiona.db.sealed import IMAGE_ENHANCED_PROMPT, IMAGE_PARAMETERS, IMAGE_PROMPT
 from visiona.entrypoints.api.views import ImagePage, ImageView, image_page
 from visiona.gallery.model import Query
 from visiona.settings import read_settings
+from visiona.vault.model import Cipher
 
 LIMIT = 20
 STEPS = {
     "/constant": "uvicorn alone (constant bytes)",
-    "/bare": "bare: pool, SQL as the user, JSON",
+    "/bare": "bare: pool, SQL as the user, words opened, JSON",
     "/token": "  + access token verified",
     "/session": "  + session looked up",
     "/services": "  Visiona's services, no framework",
@@ -119,26 +121,27 @@ class Bare:
         return msgspec.json.encode(await image_page(self._app, images, LIMIT))
 
     async def _page(self) -> bytes:
+        cipher = await self._app.vault.cipher(self._actor.user_id)
         async with self._pool.connection() as connection:
             await self._prover.begin(connection)
             cursor = await connection.execute(_PAGE, {"user": self._actor.user_id, "limit": LIMIT})
             rows = await cursor.fetchall()
             await connection.commit()
-        return msgspec.json.encode(ImagePage([self._item(row) for row in rows], str(rows[-1][0])))
+        return msgspec.json.encode(ImagePage([self._item(row, cipher) for row in rows], str(rows[-1][0])))
 
-    def _item(self, row: TupleRow) -> ImageView:
+    def _item(self, row: TupleRow, cipher: Cipher) -> ImageView:
         image_id, _, model_id, _, prompt, enhanced, _, _, width, height, seed, parameters, created_at = row
         return ImageView(
             image_id,
             model_id,
-            prompt,
-            enhanced,
+            cipher.open(IMAGE_PROMPT.place, prompt),
+            cipher.open_optional(IMAGE_ENHANCED_PROMPT.place, enhanced),
             self._link,
             self._link,
             width,
             height,
             seed,
-            parameters,
+            msgspec.json.decode(cipher.open_bytes(IMAGE_PARAMETERS.place, parameters)),
             rfc3339(created_at),
         )
 

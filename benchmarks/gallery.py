@@ -12,6 +12,7 @@ from benchmarks.processes import answers, free_port, memory, python, running, wa
 from benchmarks.report import Table, ratio
 from benchmarks.sides import Side, memory_table, speed_table
 from benchmarks.stack import Person, Stack, visiona
+from visiona.settings import read_settings
 
 CONNECTIONS = 16
 VISIONA = f"/api/gallery?limit={bare_gallery.LIMIT}"
@@ -27,7 +28,7 @@ def measure(bench: Bench) -> Iterator[Table]:
         visiona(bench.postgres, bench.folder, "serve") as stack,
         Person(stack, "asker@example.com") as person,
     ):
-        gallery_rows.fill(stack.owner_url)
+        gallery_rows.fill(stack.owner_url, read_settings(stack.environment))
         with _bare_server(stack, person) as (port, bare):
             serve = stack.processes["serve"]
             long, short = bench.choose((3.0, 1.0), (0.6, 0.3))

@@ -12,10 +12,20 @@ from psycopg.rows import TupleRow
 from benchmarks.bench import Bench
 from benchmarks.proof import Prover
 from benchmarks.report import Table, median, number, percentile, ratio
-from benchmarks.stack import SECRET_KEY, database
+from benchmarks.sealed_words import lay_out, strangers
+from benchmarks.stack import MASTER_KEY, SECRET_KEY, database
 from visiona.bootstrap import app_database_url, identity_key, prepare_database
 from visiona.db.actor import UserActor
 from visiona.db.pool import Database
+from visiona.db.sealed import (
+    IMAGE_PARAMETERS,
+    IMAGE_PROMPT,
+    MODEL_PARAMETERS,
+    MODEL_TRIGGER_WORD,
+    RUN_INPUTS,
+    RUN_PROMPT,
+    RUN_TRIGGER_WORD,
+)
 from visiona.settings import Settings
 
 PEOPLE = 1_000
@@ -23,23 +33,34 @@ PER_RUN = 4
 SEED = 1
 LIMIT_MS = 10
 
+_WORDS = {
+    MODEL_TRIGGER_WORD: "TOK",
+    MODEL_PARAMETERS: "{}",
+    RUN_TRIGGER_WORD: "TOK",
+    RUN_PROMPT: "TOK",
+    RUN_INPUTS: "{}",
+    IMAGE_PROMPT: "TOK on a beach at sunset, number 12345",
+    IMAGE_PARAMETERS: '{"seed": 1, "model": "dev", "aspect_ratio": "1:1"}',
+}
 _FILL = (
-    """insert into users (clerk_id, email)
-       select 'user_' || n, n || '@example.com' from generate_series(1, %(people)s) n""",
     """insert into models (user_id, trigger_word, status, parameters, photo_count, version, input_schema)
-       select id, 'TOK', 'Ready', '{}', 12, 'owner/name:' || id, '{}' from users""",
+       select user_id, models_trigger_word, 'Ready', models_parameters, 12, 'owner/name:' || user_id, '{}'
+       from words""",
     """insert into runs (user_id, model_id, version, trigger_word, prompt, enhance, inputs, num_outputs,
                          state, quota_period, finished_at)
-       select m.user_id, m.id, m.version, 'TOK', 'TOK', false, '{}', %(per_run)s, 'succeeded', now(), now()
-       from generate_series(1, %(runs)s) n cross join models m order by n, m.id""",
+       select m.user_id, m.id, m.version, w.runs_trigger_word, w.runs_prompt, false, w.runs_inputs,
+              %(per_run)s, 'succeeded', now(), now()
+       from generate_series(1, %(runs)s) n cross join models m join words w using (user_id)
+       order by n, m.id""",
     """insert into generations (user_id, model_id, run_id, position, prompt, image_url, thumbnail_url,
                                 content_type, width, height, size, sha256, seed, parameters)
-       select r.user_id, r.model_id, r.id, p, 'TOK on a beach at sunset, number ' || r.id,
+       select r.user_id, r.model_id, r.id, p, w.generations_prompt,
               'u' || r.user_id || '/images/' || md5('i' || r.id || '-' || p) || '.webp',
               'u' || r.user_id || '/images/' || md5('t' || r.id || '-' || p) || '.webp',
               'image/webp', 1024, 1024, 200000, md5(r.id || '-' || p) || md5(p || '-' || r.id), r.id,
-              '{"seed": 1, "model": "dev", "aspect_ratio": "1:1"}'
-       from runs r cross join generate_series(0, %(per_run)s - 1) p order by r.id, p""",
+              w.generations_parameters
+       from runs r join words w using (user_id) cross join generate_series(0, %(per_run)s - 1) p
+       order by r.id, p""",
 )
 _COLUMNS = """id, user_id, model_id, run_id, prompt, enhanced_prompt, image_url, thumbnail_url, width, height,
               seed, parameters, created_at"""
@@ -57,7 +78,12 @@ Connection = psycopg.Connection[TupleRow]
 
 def measure(bench: Bench) -> Iterator[Table]:
     with database(bench.postgres) as owner_url:
-        settings = Settings(secret_key=SECRET_KEY, database_url=owner_url)
+        settings = Settings(
+            secret_key=SECRET_KEY,
+            database_url=owner_url,
+            master_keys=(MASTER_KEY,),
+            keys_url=(bench.folder / "keys-of-policies").as_uri(),
+        )
         asyncio.run(prepare_database(settings))
         rows = bench.choose(1_000_000, 100_000)
         with psycopg.connect(owner_url, autocommit=True) as owner:
@@ -68,8 +94,13 @@ def measure(bench: Bench) -> Iterator[Table]:
 
 
 def _fill(owner: Connection, rows: int) -> None:
-    values = {"people": PEOPLE, "per_run": PER_RUN, "runs": rows // PEOPLE // PER_RUN}
+    values = {"per_run": PER_RUN, "runs": rows // PEOPLE // PER_RUN}
     with owner.transaction():
+        owner.execute(
+            "insert into users (clerk_id) select 'user_' || n from generate_series(1, %s) n", [PEOPLE]
+        )
+        everybody = [row[0] for row in owner.execute("select id from users order by id").fetchall()]
+        lay_out(owner, strangers(everybody), _WORDS)
         for statement in _FILL:
             owner.execute(statement, values)
     owner.execute("vacuum analyze")
