@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from litestar import Litestar, get
 from tests.conftest import SECRET_KEY
+from tests.factories import consents
 from tests.factories.keys import key_settings
 from tests.factories.people import MakeUser, Person, insert_rows
 from tests.factories.safety import EVERYBODY_SIGNS_UP
@@ -24,7 +25,9 @@ from visiona.entrypoints.api.security import Caller, check_access
 from visiona.entrypoints.asgi import create_asgi
 from visiona.entrypoints.web.rendering import StaticTree
 from visiona.keys.model import Scope, new_token
+from visiona.passwords.service import address_index
 from visiona.settings import Settings
+from visiona.vault.service import Vault
 
 # Ways of declaring parameters that Litestar 3 ends; Visiona holds to Litestar 2.
 
@@ -80,6 +83,7 @@ PARAMETERS = {
     "run_id": "run",
     "image_id": "generation",
     "invoice_id": "invoice",
+    "consent_id": "consent",
     "key_id": "api_key",
     "passkey_id": "passkey",
     "report_id": "report",
@@ -89,7 +93,7 @@ PARAMETERS = {
 # What routes with an id in their path take beside it.
 BODIES = {"PATCH /api/account/passkeys/{passkey_id}": {"name": "mine"}}
 # These answer without looking at a row; who may call them is checked all the same.
-NO_CALLERS_ROWS = {"version", "file_path", "key", "path", "case"}
+NO_CALLERS_ROWS = {"token", "version", "file_path", "key", "path", "case"}
 STATIC_VERSION = StaticTree().version
 
 
@@ -189,14 +193,16 @@ async def alice(client: httpx.AsyncClient, owner_url: str) -> dict[str, Any]:
             "insert into payment_customers (user_id, customer_id, mode) values (%s, 'cus_alice', 'test')",
             [signed_up.json()["user"]["id"]],
         )
+        await owner.execute(consents.OWN, {"user": signed_up.json()["user"]["id"]})
     return {"token": signed_up.json()["access_token"], "cookie": cookie}
 
 
 @pytest.fixture(scope="session")
-async def bob(owner_url: str, make_user: MakeUser) -> Person:
+async def bob(owner_url: str, make_user: MakeUser, vault: Vault) -> Person:
     """Somebody else, who has a row of each kind."""
+    actor = await make_user()
     async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as owner:
-        return await insert_rows(owner, await make_user())
+        return await insert_rows(owner, actor, await vault.cipher(actor.user_id))
 
 
 def _is_problem(answer: httpx.Response, status: int) -> bool:
@@ -245,6 +251,8 @@ def test_the_api_is_for_people_unless_it_says_otherwise(routes: list[Route]) -> 
         "GET /api/payment/plans",
         "POST /api/payment/webhook",
         "POST /api/provenance/check",
+        "POST /api/reports",
+        "GET /api/reports/{case}",
         "POST /api/webhooks/clerk",
         "POST /api/webhooks/replicate",
     }
@@ -386,6 +394,7 @@ async def test_signed_routes_want_a_signature(client: httpx.AsyncClient, routes:
     }
     assert answers == {
         "GET /media/{key}": 404,
+        "HEAD /media/{key}": 404,
         "POST /api/payment/webhook": 401,
         "POST /api/webhooks/clerk": 401,
         "POST /api/webhooks/replicate": 401,
@@ -429,14 +438,17 @@ class Asking:
 
 
 @pytest.fixture(scope="session")
-async def askers(client: httpx.AsyncClient, alice: dict[str, Any], owner_url: str) -> list[Asking]:
+async def askers(
+    client: httpx.AsyncClient, alice: dict[str, Any], owner_url: str, vault: Vault
+) -> list[Asking]:
     """Nobody, Alice and each scope's key of hers, somebody suspended and their key, an administrator."""
     suspended, admin = await _sign_up(client, "suspended"), await _sign_up(client, "admin")
     keys = {scope: await _make_key(client, alice["token"], scope) for scope in Scope}
     suspended_key = await _make_key(client, suspended, Scope.PHOTOS_READ)
     async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as owner:
-        await owner.execute("update users set status = 'suspended' where email like 'suspended@routes.%'")
-        await owner.execute("update users set role = 'admin' where email like 'admin@routes.%'")
+        for name, change in (("suspended", "status = 'suspended'"), ("admin", "role = 'admin'")):
+            index = address_index(vault, f"{name}@routes.example.com")
+            await owner.execute(f"update users set {change} where email_index = %s".encode(), [index])
     return [
         Asking("nobody", {}),
         Asking("alice", _bearer(alice["token"]), person=True),

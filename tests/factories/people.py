@@ -151,8 +151,10 @@ report as (
   returning id)
 select photo.id as photo, spare_photo.id as spare_photo, model.id as model,
   spare_model.id as spare_model, run.id as run, generation.id as generation, invoice.id as invoice,
-  api_key.id as api_key, report.id as report, passkey.id as passkey, session.id as session
-from session, passkey, photo, spare_photo, model, spare_model, run, generation, invoice, api_key, report
+  api_key.id as api_key, consent.id as consent, report.id as report,
+  passkey.id as passkey, session.id as session
+from consent, session, passkey, photo, spare_photo, model, spare_model, run, generation, invoice, api_key,
+  report
 """
 
 

@@ -8,7 +8,6 @@ from visiona.audit.model import Action
 from visiona.consents import model, store
 from visiona.consents.model import ASKED_FOR, Answer, Asked, Consent, State, Subject
 from visiona.core.clock import Clock
-from visiona.core.errors import NotFound
 from visiona.db.actor import Anonymous, SystemActor, UserActor
 from visiona.db.jobs import enqueue
 from visiona.db.pool import Connection, Database
@@ -187,5 +186,5 @@ def _client(answer: Answer) -> str:
 
 def _found(consent: Consent | None) -> Consent:
     if consent is None:
-        raise NotFound("consent_not_found", "There is no such consent.")
+        raise model.not_found()
     return consent

@@ -17,6 +17,7 @@ from visiona.consents.model import (
     Subject,
     check_statements,
     current_text,
+    not_found,
 )
 from visiona.core.clock import rfc3339
 from visiona.entrypoints.api.security import TheApp, actor_of, client_of
@@ -106,10 +107,18 @@ async def ask_for_consent(
     return Response(consent_view(app, consent), status_code=201, headers={"Cache-Control": "no-store"})
 
 
-@delete("/api/consents/{consent_id:uuid}", status_code=202)
-async def withdraw_consent(app: TheApp, request: AnyRequest, consent_id: FromPath[UUID]) -> None:
+@delete("/api/consents/{consent_id:str}", status_code=202)
+async def withdraw_consent(app: TheApp, request: AnyRequest, consent_id: FromPath[str]) -> None:
     """The photos, clones and images that hang on it are deleted, here and at the processor."""
-    await app.consents.withdraw(actor_of(request), consent_id)
+    await app.consents.withdraw(actor_of(request), read_id(consent_id))
+
+
+def read_id(text: str) -> UUID:
+    """Raises `NotFound` for what is no id."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise not_found() from None
 
 
 def text_view() -> TextView:

@@ -1,9 +1,8 @@
-"""Consent to the use of a face: one's own before the first photo, somebody else's by a link, and withdrawing."""
+"""Consent to the use of a face: before the first photo, by a link for somebody else, and withdrawing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
-from uuid import UUID
 
 import msgspec
 from litestar import Response, get, post
@@ -21,9 +20,8 @@ from visiona.consents.model import (
     check_statements,
     current_text,
 )
-from visiona.consents.model import not_found as consent_not_found
 from visiona.core.errors import NotFound, VisionaError
-from visiona.entrypoints.api.consents import consent_view, text_view
+from visiona.entrypoints.api.consents import consent_view, read_id, text_view
 from visiona.entrypoints.api.security import TheApp, actor_of, check_origin, client_of
 from visiona.entrypoints.web.rendering import Flash
 from visiona.entrypoints.web.responses import AnyRequest, as_refused, html, page, safe_path
@@ -104,7 +102,7 @@ async def ask(app: TheApp, request: AnyRequest, data: AskBody) -> Response[str]:
 @post("/account/consents/withdraw", page=CONSENTS, status_code=303)
 async def withdraw(app: TheApp, request: AnyRequest, data: WithdrawBody) -> Response[str] | Redirect:
     try:
-        await app.consents.withdraw(actor_of(request), _id(data.consent_id))
+        await app.consents.withdraw(actor_of(request), read_id(data.consent_id))
     except VisionaError as error:
         return as_refused(request, error, await _consents(app, request, flashes=[Flash("bad", error.detail)]))
     return Redirect(f"{CONSENTS}?done=withdrawn", status_code=303)
@@ -145,13 +143,6 @@ async def end(app: TheApp, request: AnyRequest, token: FromPath[str]) -> Redirec
 
 def _check(form: SignedForm) -> None:
     check_statements(version=form.version, adult=form.adult == "yes", agreed=form.agreed == "yes")
-
-
-def _id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise consent_not_found() from None
 
 
 async def _own(
