@@ -26,6 +26,7 @@ from visiona.vault.stream import START_BYTES
 
 DELETE_TASK = "objects.delete"
 SWEEP_BATCH = 500
+_SEGMENTS_AT_ONCE = 4
 _SEALED_TYPE = "application/octet-stream"
 
 
@@ -118,7 +119,7 @@ class ObjectService:
                 return stored.body
             return (await self._objects.open(key, (begin, stop))).body
 
-        body = cipher.open_object(key, read, stored.size, (start, end))
+        body = _gathered(cipher.open_object(key, read, stored.size, (start, end)))
         return PlainObject(size, start, end, _continued(await anext(body, b""), body))
 
     async def read(self, key: str, sha256: str) -> bytes:
@@ -135,6 +136,18 @@ class ObjectService:
     async def check(self) -> None:
         """Raise if the store does not work now."""
         await self._objects.check()
+
+
+async def _gathered(segments: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Several at a time: each piece that is sent costs more than opening it."""
+    gathered: list[bytes] = []
+    async for segment in segments:
+        gathered.append(segment)
+        if len(gathered) == _SEGMENTS_AT_ONCE:
+            yield b"".join(gathered)
+            gathered.clear()
+    if gathered:
+        yield b"".join(gathered)
 
 
 async def _continued(first: bytes, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
