@@ -75,6 +75,9 @@ PRINTING = {
     "entrypoints/cli/": "commands speak on the terminal",
 }
 FILES_BESIDES = {
+    "safety/policy.py": "the rules for prompts, which are as long as the rest of that room's model",
+    "safety/reading.py": "how hidden words are found, on which each of those rules stands",
+    "safety/lexicon.py": "where their word lists are read",
     "vault/stream.py": "the wire format of sealed objects, which is Tink's and nobody's model",
 }
 # Where an SDK may be imported. Third-party code that is no provider's (litestar, msgspec, …) is not here.

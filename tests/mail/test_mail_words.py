@@ -27,6 +27,7 @@ DETAILS: dict[Kind, dict[str, Any]] = {
     Kind.RECOVERY_CODES_USED: {"left": 2},
     Kind.TRIAL_ENDS: {"date": "2026-12-03", "amount": "$39.00"},
     Kind.PAYMENT_FAILED: {"amount": "$39.00", "next_attempt": "2026-12-05T10:00:00Z"},
+    Kind.COST_CAP_REACHED: {"cap": "100", "date": "2026-11-23"},
 }
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -93,7 +94,9 @@ def test_details_are_needed(kind: Kind) -> None:
 @pytest.mark.parametrize(
     "kind",
     sorted(
-        set(Kind) - {Kind.ACCOUNT_SUSPENDED, Kind.TRIAL_ENDS, Kind.PAYMENT_FAILED, Kind.SUBSCRIPTION_ENDED}
+        set(Kind)
+        - {Kind.ACCOUNT_SUSPENDED, Kind.TRIAL_ENDS, Kind.PAYMENT_FAILED, Kind.SUBSCRIPTION_ENDED}
+        - {Kind.IMAGE_TAKEN_DOWN, Kind.IMAGE_REPORTED, Kind.COST_CAP_REACHED}
     ),
 )
 def test_mails_say_what_to_do_if_it_was_somebody_else(kind: Kind) -> None:

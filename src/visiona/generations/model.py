@@ -240,6 +240,10 @@ CONTENT_REFUSED = Failure(
 )
 
 
+def prompt_refused(advice: str) -> Failure:
+    return Failure("prompt_refused", f"{advice} {REFUND_NOTE}")
+
+
 def generation_failed(reason: str | None) -> Failure:
     if reason and "nsfw" in reason.lower():
         return CONTENT_REFUSED

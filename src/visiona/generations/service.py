@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from uuid import UUID
 from typing import Any
+from uuid import UUID
 
 from visiona.audit import service as audit
 from visiona.audit.model import Action
@@ -44,7 +44,6 @@ from visiona.ports.errors import (
 from visiona.ports.generator import GenerationOrder, Generator
 from visiona.ports.imaging import ImageProcessor, ImageRefused, ProcessedImage
 from visiona.ports.remote import PredictionReport, RemoteState
-from visiona.safety.model import refusal_failure
 from visiona.safety.service import Safety
 from visiona.vault.model import Cipher, KeyDestroyed
 from visiona.vault.service import Vault
@@ -129,7 +128,8 @@ class GenerationService:
     async def start(self, actor: UserActor, request: RunRequest, key: IdempotencyKey | None = None) -> Run:
         """Put a run on record: its images are set aside, and the worker takes it from here.
 
-        Raises `Invalid` (`prompt_refused` too), `NotFound`, `Conflict` (`clone_not_ready`), `PaymentRequired`, or `TooMany` or `Unavailable` where the day's cap on cost is reached.
+        Raises `Invalid` (`prompt_refused` too), `NotFound`, `Conflict` (`clone_not_ready`), `PaymentRequired`,
+        or `TooMany` or `Unavailable` where the day's cap on cost is reached.
         """
         prompt = model.clean_prompt(request.prompt)
         await self._safety.prompts.require(actor, prompt, *model.texts_among(request.inputs))
@@ -181,7 +181,9 @@ class GenerationService:
             rule = await self._safety.prompts.review(run.prompt)
             if rule is not None:
                 await self._safety.prompts.note(actor, rule)
-                await self._end_unsubmitted(actor, run_id, WorkState.FAILED, refusal_failure(rule))
+                await self._end_unsubmitted(
+                    actor, run_id, WorkState.FAILED, model.prompt_refused(rule.advice)
+                )
                 return
         if run.enhancement_outcome == "pending" and run.cancel_requested_at is None:
             await self._enhance(actor, run)

@@ -15,7 +15,6 @@ from urllib.parse import unquote, urlsplit
 
 from visiona.core.client import ClientInfo
 from visiona.core.errors import Conflict, FieldError, Invalid, NotFound, TooMany, Unavailable
-from visiona.core.work import REFUND_NOTE, Failure
 
 # Limits
 
@@ -213,6 +212,16 @@ class Rule(StrEnum):
     SELF_HARM = "self_harm"
     ILLICIT = "illicit"
 
+    @property
+    def code(self) -> str:
+        """As the error of a field that breaks it."""
+        return self.value
+
+    @property
+    def advice(self) -> str:
+        """What is not made here, and what to do about it."""
+        return _ADVICE[self]
+
 
 _ADVICE: Final = MappingProxyType(
     {
@@ -230,14 +239,7 @@ _ADVICE: Final = MappingProxyType(
 
 
 def prompt_refused(rule: Rule, field_name: str = "prompt") -> Invalid:
-    return Invalid(
-        "prompt_refused", _ADVICE[rule], errors=[FieldError(field_name, rule.value, _ADVICE[rule])]
-    )
-
-
-def refusal_failure(rule: Rule) -> Failure:
-    """How a run ends whose prompt was refused after it was put on record."""
-    return Failure("prompt_refused", f"{_ADVICE[rule]} {REFUND_NOTE}")
+    return Invalid("prompt_refused", rule.advice, errors=[FieldError(field_name, rule.code, rule.advice)])
 
 
 _CATEGORIES: Final = (
