@@ -8,9 +8,11 @@ import contextlib
 import hashlib
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
@@ -60,7 +62,9 @@ from visiona.administration import jobs as administration_jobs
 from visiona.administration.service import AdministrationService
 from visiona.audit import jobs as audit_jobs
 from visiona.audit.model import AnchorKey
-from visiona.audit.service import AuditService
+from visiona.audit.service import AuditService, read_anchors
+from visiona.audit.service import forget as forget_in_audit
+from visiona.audit.service import verify as verify_audit
 from visiona.billing import jobs as billing_jobs
 from visiona.billing.model import Catalogue, PlanFileError, read_catalogue
 from visiona.billing.service import BillingService, missing_plans, publish_plans
@@ -72,6 +76,7 @@ from visiona.core.clock import Clock, SystemClock
 from visiona.core.errors import Invalid, Unauthenticated, Unavailable
 from visiona.core.scratch import clear_abandoned
 from visiona.db.actor import Anonymous, SystemActor
+from visiona.db.backups import delete_people
 from visiona.db.events import EventHub
 from visiona.db.identity import IdentityKey
 from visiona.db.jobs import Job
@@ -104,6 +109,11 @@ from visiona.mail.service import MailService
 from visiona.objects import jobs as object_jobs
 from visiona.objects.model import LinkSigner
 from visiona.objects.service import ObjectService
+from visiona.ops import jobs as backup_jobs
+from visiona.ops.backups import Backups
+from visiona.ops.creation import Source
+from visiona.ops.repository import Repository
+from visiona.ops.restoring import KeyStores, Place
 from visiona.passwords.service import PasswordService
 from visiona.payments import jobs as payment_jobs
 from visiona.payments.model import Mode
@@ -112,6 +122,7 @@ from visiona.payments.service import missing_plans as missing_bought_plans
 from visiona.photos.service import PhotoService
 from visiona.ports.errors import ProviderError, ProviderUnavailable
 from visiona.ports.mailer import Mailer, Message
+from visiona.ports.master_key import MasterKey
 from visiona.ports.storage import ObjectStore
 from visiona.provenance.service import ProvenanceService
 from visiona.safety import jobs as safety_jobs
@@ -160,6 +171,7 @@ class App:
     inbox: InboxService
     safety: Safety
     vault: Vault
+    backups: Backups | None
     read_replicate_webhook: WebhookReader
     read_stripe_webhook: WebhookReader
     read_clerk_webhook: WebhookReader
@@ -223,6 +235,7 @@ class App:
             *administration_jobs.jobs(self.administration),
             *safety_jobs.jobs(self.safety),
             *audit_jobs.jobs(self.audit),
+            *([] if self.backups is None else backup_jobs.jobs(self.backups)),
         ]
 
 
@@ -307,6 +320,7 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
         inbox=InboxService(database, _handlers(accounts, clones, generations, payments)),
         safety=safety,
         vault=vault,
+        backups=None if settings.database_url is None else open_backups(settings, clock),
         read_replicate_webhook=_replicate_reader(replicate, clock),
         read_stripe_webhook=_stripe_reader(settings, clock),
         read_clerk_webhook=_clerk_reader(settings, clock),
@@ -332,13 +346,16 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
 
 def open_vault(settings: Settings, clock: Clock) -> Vault:
     """The keys of people. Neither the stores nor the master keys are connected to before their first use."""
-    texts = settings.masters()
-    try:
-        masters = [open_master_key(text) for text in texts]
-    except ValueError as error:
-        raise SettingsError(f"VISIONA_MASTER_KEYS cannot be used: {error}.") from None
+    masters = _master_keys(settings)
     mirror = None if settings.keys_mirror is None else open_store(settings.keys_mirror)
     return Vault(open_store(settings.key_store_url), mirror, masters, clock)
+
+
+def _master_keys(settings: Settings) -> list[MasterKey]:
+    try:
+        return [open_master_key(text) for text in settings.masters()]
+    except ValueError as error:
+        raise SettingsError(f"VISIONA_MASTER_KEYS cannot be used: {error}.") from None
 
 
 def open_anchors(settings: Settings) -> ObjectStore:
@@ -349,6 +366,75 @@ def open_anchors(settings: Settings) -> ObjectStore:
         raise SettingsError(f"VISIONA_ANCHORS_URL cannot be used: {error}.") from None
 
 
+def open_repository(settings: Settings) -> Repository:
+    """Where backups are. Raises `SettingsError` where it is not said, or there is no master key."""
+    if settings.backups_url is None:
+        raise SettingsError("VISIONA_BACKUP_URL is missing: where backups are kept.")
+    try:
+        return Repository(open_store(settings.backups_url), _master_keys(settings))
+    except ValueError as error:
+        raise SettingsError(f"VISIONA_BACKUP_URL cannot be used: {error}.") from None
+
+
+def open_backups(settings: Settings, clock: Clock) -> Backups | None:
+    """Backups of this Visiona, or None where no place is named for them. Needs the URL of the owner."""
+    if settings.backups_url is None:
+        return None
+    if settings.database_url is None:
+        raise SettingsError("VISIONA_DATABASE_URL is missing: backups are made as the database's owner.")
+    source = Source(settings.database_url, settings.data_dir, open_store(settings.objects_url))
+    check = partial(_check_audit, settings)
+    return Backups(
+        open_repository(settings), source, settings.backup_days, role_secrets(settings), check, clock
+    )
+
+
+async def _check_audit(settings: Settings, connection: psycopg.AsyncConnection, moment: datetime) -> list[str]:
+    key = AnchorKey(_derived(settings.secret(), "audit-anchors"))
+    anchors = await read_anchors(open_anchors(settings), (key.public,))
+    report = await verify_audit(connection, anchors, as_of=moment)
+    return [f"audit log: {finding.text}" for finding in report.findings]
+
+
+def restore_place(settings: Settings, data_dir: Path) -> Place:
+    """Where a backup is restored to, with its data in this folder."""
+    there = replace(settings, data_dir=data_dir)
+    mirror = None if settings.keys_mirror is None else open_store(settings.keys_mirror)
+    keys = KeyStores(open_store(there.key_store_url), mirror)
+    return Place(data_dir, settings.database_url, open_store(there.objects_url), keys)
+
+
+async def finish_restore(settings: Settings, erased: Collection[int]) -> list[str]:
+    """Bring a database that was restored to this release, and erase again whom it brought back.
+
+    Answers what the operator should look at. `settings` are those that it will run with.
+    """
+    await prepare_database(settings)
+    database = Database(worker_database_url(settings), identity_key(settings), max_size=2)
+    await database.open()
+    try:
+        for user_id in erased:
+            async with database.transaction(SystemActor("restore")) as connection:
+                await forget_in_audit(connection, user_id)
+        async with await psycopg.AsyncConnection.connect(settings.database_url or "") as connection:
+            await delete_people(connection, erased)
+        audit = AuditService(
+            database, open_anchors(settings), AnchorKey(_derived(settings.secret(), "audit-anchors"))
+        )
+        await audit.note_restore()
+        return [f"audit log: {finding.text}" for finding in (await audit.verify()).findings]
+    finally:
+        await database.close()
+
+
+def role_secrets(settings: Settings) -> RoleSecrets:
+    return RoleSecrets(
+        app=password_in(app_database_url(settings)),
+        worker=password_in(worker_database_url(settings)),
+        identity=identity_key(settings),
+    )
+
+
 async def prepare_database(settings: Settings) -> list[str]:
     """Roles, migrations and plans, as the database's owner; answers what was applied.
 
@@ -357,11 +443,7 @@ async def prepare_database(settings: Settings) -> list[str]:
     if settings.database_url is None:
         raise SettingsError("VISIONA_DATABASE_URL is missing: the URL of the database's owner.")
     catalogue = load_catalogue(settings)
-    secrets = RoleSecrets(
-        app=password_in(app_database_url(settings)),
-        worker=password_in(worker_database_url(settings)),
-        identity=identity_key(settings),
-    )
+    secrets = role_secrets(settings)
     try:
         applied = migrate(settings.database_url, secrets)
         await _seal(settings, settings.database_url)

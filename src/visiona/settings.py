@@ -167,12 +167,21 @@ class Settings:
 
     @property
     def anchor_store_url(self) -> str:
-        return self.anchors_url or (self.data_dir.resolve() / "anchors").as_uri()
+        beside = None if self.backups_url is None else f"{self.backups_url.rstrip('/')}/anchors"
+        return self.anchors_url or beside or (self.data_dir.resolve() / "anchors").as_uri()
+
+    @property
+    def backups_url(self) -> str | None:
+        """Where backups are kept, if any are made. A server of Visiona's own is always backed up."""
+        folder = self.data_dir.resolve()
+        own_server = not (self.production or self.database_url or self.app_database_url)
+        beside = folder.with_name(f"{folder.name}-backups").as_uri() if own_server else None
+        return self.backup_url or beside
 
     @property
     def keys_mirror(self) -> str | None:
         """Where keys are written to once more: beside the backups, unless it is said where."""
-        beside = None if self.backup_url is None else f"{self.backup_url.rstrip('/')}/keyring"
+        beside = None if self.backups_url is None else f"{self.backups_url.rstrip('/')}/keyring"
         return self.keys_mirror_url or beside
 
     @property

@@ -15,7 +15,8 @@ from pathlib import Path
 from visiona.core.clock import Clock
 from visiona.core.scratch import clear_abandoned, scratch_folder
 from visiona.db.actor import SystemActor, UserActor
-from visiona.db.jobs import enqueue
+from visiona.db.backups import deletions_wait
+from visiona.db.jobs import RetryLater, enqueue
 from visiona.db.pool import Connection, Database
 from visiona.objects import store
 from visiona.objects.model import ByteRange, LinkSigner, PlainObject, owner_of
@@ -69,6 +70,10 @@ class ObjectService:
             await store.settle(connection, keys)
 
     async def delete(self, keys: Sequence[str]) -> None:
+        """Raises `RetryLater` while a backup reads which objects there are, which takes moments."""
+        async with self._database.transaction(SystemActor("objects")) as connection:
+            if await deletions_wait(connection):
+                raise RetryLater("a backup is being made")
         await self._objects.delete(keys)
 
     async def sweep(self) -> None:

@@ -52,13 +52,15 @@ def provided(settings: Settings) -> Generator[Settings]:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         secret = settings.secret_key or secret_from_file(settings.data_dir / "secret.key")
         masters = settings.master_keys or kept_master_keys(settings)
-    settings = replace(settings, secret_key=secret, master_keys=masters)
+    settings = replace(
+        settings, secret_key=secret, master_keys=masters, backup_url=settings.backups_url
+    )
     if settings.database_url or settings.app_database_url:
         yield settings
         return
     with contextlib.ExitStack() as running:
         try:
-            url = running.enter_context(embedded_server(settings.data_dir / "postgres"))
+            url = running.enter_context(embedded_server(settings.data_dir / "postgres", archive=True))
         except EmbeddedServerError as error:
             raise SettingsError(str(error)) from error
         yield replace(settings, database_url=url)
@@ -104,6 +106,14 @@ def _alone(settings: Settings) -> Generator[None]:
     """
     with _usable_folder():
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with held_alone(settings):
+        yield
+
+
+@contextlib.contextmanager
+def held_alone(settings: Settings) -> Generator[None]:
+    """Raises `SettingsError` where a Visiona runs on the data folder, which must exist."""
+    with _usable_folder():
         lock = (settings.data_dir / "up.lock").open("w")
     with lock:
         try:
@@ -223,6 +233,7 @@ def _environment(settings: Settings) -> tuple[dict[str, str], list[str]]:
         "VISIONA_MASTER_KEYS": ",".join(settings.master_keys),
         "VISIONA_DATABASE_URL": settings.database_url or "",
         "VISIONA_DATA_DIR": str(settings.data_dir.resolve()),
+        "VISIONA_BACKUP_URL": settings.backup_url or "",
     }
     sandbox: list[str] = []
     for arguments, given in (
