@@ -193,8 +193,10 @@ async def alice(client: httpx.AsyncClient, owner_url: str) -> dict[str, Any]:
             "insert into payment_customers (user_id, customer_id, mode) values (%s, 'cus_alice', 'test')",
             [signed_up.json()["user"]["id"]],
         )
-        await owner.execute(consents.OWN, {"user": signed_up.json()["user"]["id"]})
-    return {"token": signed_up.json()["access_token"], "cookie": cookie}
+    token = signed_up.json()["access_token"]
+    consented = await client.post("/api/consents", json=consents.signed(), headers=_bearer(token))
+    assert consented.status_code == 201, consented.text
+    return {"token": token, "cookie": cookie}
 
 
 @pytest.fixture(scope="session")

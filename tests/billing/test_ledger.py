@@ -39,7 +39,7 @@ from tests.billing.conftest import (
     settle,
 )
 from tests.conftest import IDENTITY
-from tests.factories.people import MakeUser
+from tests.factories.people import MakeUser, add_user
 
 from visiona.billing import service as billing
 from visiona.billing.model import (
@@ -374,11 +374,7 @@ class World:
         self.runner.close()
 
     async def sign_up(self) -> UserActor:
-        subject = f"user_{datetime.now(UTC).timestamp()}"
-        address = f"{subject}@example.com"
-        async with self.app.transaction(Anonymous(looks_up=address)) as connection:
-            user_id = await fetch_value(connection, "select visiona.sign_up(%s, %s, 'x')", [subject, address])
-        return UserActor(user_id, subject)
+        return await add_user(self.app)
 
 
 @pytest.fixture

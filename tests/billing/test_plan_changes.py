@@ -21,14 +21,14 @@ from tests.billing.conftest import (
 )
 from tests.conftest import ROLE_SECRETS, SECRET_KEY
 from tests.factories.keys import key_settings
-from tests.factories.people import OpenDatabase
+from tests.factories.people import OpenDatabase, add_user
 
 from visiona.billing.model import Catalogue, Use, calendar_period
 from visiona.billing.service import BillingService, publish_plans
 from visiona.bootstrap import prepare_database
 from visiona.core.clock import SystemClock
-from visiona.db.actor import Anonymous, UserActor
-from visiona.db.pool import Connection, Database, fetch_value
+from visiona.db.actor import UserActor
+from visiona.db.pool import Connection, Database
 from visiona.db.roles import APP_ROLE, OWNER_ROLE, WORKER_ROLE, url_for_role
 from visiona.settings import Settings, SettingsError
 
@@ -59,10 +59,7 @@ class Shop:
         return BillingService(self.worker, SystemClock(), self.catalogue)
 
     async def sign_up(self, name: str) -> UserActor:
-        address = f"{name}@example.com"
-        async with self.app.transaction(Anonymous(looks_up=address)) as connection:
-            user_id = await fetch_value(connection, "select visiona.sign_up(%s, %s, 'x')", [name, address])
-        return UserActor(user_id, name)
+        return await add_user(self.app, subject=name)
 
     async def limit(self, actor: UserActor) -> tuple[str, Use]:
         """The plan's name and the use of images."""

@@ -11,13 +11,13 @@ import psycopg
 import pytest
 from psycopg.errors import DivisionByZero
 from tests.factories.ledger import STRAY, UNEVEN
-from tests.factories.people import insert_common_rows, insert_rows
+from tests.factories.people import add_user, insert_common_rows, insert_rows
 
 from visiona.billing import service as billing_service
 from visiona.billing.model import Resource, Use, calendar_period, read_catalogue
 from visiona.billing.service import BillingService, publish_plans
 from visiona.core.clock import SystemClock
-from visiona.db.actor import Anonymous, SystemActor, UserActor
+from visiona.db.actor import SystemActor, UserActor
 from visiona.db.identity import IdentityKey
 from visiona.db.jobs import enqueue
 from visiona.db.migrate import Migration, MigrationError, migrate, own_migrations, pending
@@ -82,7 +82,7 @@ async def test_a_migrated_database_works_without_a_superuser(
 
 
 async def _use(app: Database, worker: Database, superuser_url: str) -> None:
-    alice, bob = [await _sign_up(app, name) for name in ("alice", "bob")]
+    alice, bob = [await add_user(app, subject=name) for name in ("alice", "bob")]
     async with await psycopg.AsyncConnection.connect(superuser_url, autocommit=True) as superuser:
         await insert_common_rows(superuser)
         theirs = await insert_rows(superuser, bob)
@@ -110,13 +110,6 @@ async def _use(app: Database, worker: Database, superuser_url: str) -> None:
     async with worker.transaction(SystemActor("sweep")) as connection:
         assert await fetch_value(connection, "select count(*) from trainings", []) == 2
         assert await fetch_value(connection, "select count(*) from procrastinate_jobs", []) == 2
-
-
-async def _sign_up(app: Database, name: str) -> UserActor:
-    address = f"{name}@example.com"
-    async with app.transaction(Anonymous(looks_up=address)) as connection:
-        query = "select visiona.sign_up(%s, %s, 'hash')"
-        return UserActor(await fetch_value(connection, query, [name, address]))
 
 
 def test_everything_belongs_to_the_owner_role(new_database: NewDatabase, superuser_url: SuperuserUrl) -> None:

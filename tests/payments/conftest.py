@@ -5,7 +5,6 @@ worker's. Time is the test's own, on both sides; jobs are run one by one when th
 """
 
 import contextlib
-import uuid
 from collections.abc import AsyncGenerator, Collection, Generator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,14 +17,14 @@ import pytest
 import stripe
 from tests.conftest import ROLE_SECRETS, SECRET_KEY, copied_database
 from tests.factories.keys import key_settings
+from tests.factories.people import add_user
 from tests.factories.safety import EVERYBODY_SIGNS_UP
 from tests.sandbox.stripe.conftest import KEY, WEBHOOK_SECRET, Server, run_stripe
 
 from visiona.bootstrap import App, build
 from visiona.core.clock import Clock
-from visiona.db.actor import Anonymous, SystemActor, UserActor
+from visiona.db.actor import SystemActor, UserActor
 from visiona.db.jobs import RetryLater
-from visiona.db.pool import fetch_value
 from visiona.db.roles import APP_ROLE, WORKER_ROLE, url_for_role
 from visiona.entrypoints.asgi import create_asgi
 from visiona.settings import STRIPE_WEBHOOK_PATH, Settings
@@ -47,13 +46,7 @@ class Shop:
 
     async def sign_up(self) -> UserActor:
         """Somebody who may buy; they cannot log in."""
-        subject = f"user_{uuid.uuid4().hex}"
-        address = f"{subject}@example.com"
-        async with self.app.database.transaction(Anonymous(looks_up=address)) as connection:
-            user_id = await fetch_value(
-                connection, "select visiona.sign_up(%s, %s, 'no hash')", [subject, address]
-            )
-        return UserActor(user_id, subject)
+        return await add_user(self.app.database, vault=self.app.vault)
 
     async def run_jobs(self) -> int:
         """Every waiting job of payments and the inbox, once; those that they make, too."""

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 import stripe
 from tests.factories.keys import MASTER_KEY
+from tests.factories.people import add_row
 from tests.payments.buyers import Buyer, rows
 from tests.payments.conftest import Shop, lent, shop_settings
 from tests.payments.test_entitlement import (
@@ -359,10 +360,7 @@ async def test_a_plan_that_somebody_is_to_pay_for_cannot_be_taken_out(
     settings = shop_settings(own_database_url, "http://127.0.0.1:1", tmp_path)
     async with await psycopg.AsyncConnection.connect(own_database_url, autocommit=True) as owner:
         await owner.execute("insert into plans (name, images, clones) values ('gone', 7, 7)")
-        cursor = await owner.execute(
-            "insert into users (clerk_id, email) values ('user_x', 'x@example.com') returning id"
-        )
-        [(user_id,)] = await cursor.fetchall()
+        user_id = await add_row(owner, "user_x", "x@example.com")
         await owner.execute(row, {"user": user_id})  # type: ignore[arg-type] # test SQL
         with pytest.raises(SettingsError, match="gone"):
             await prepare_database(settings)
@@ -473,10 +471,7 @@ async def test_when_everybodys_turn_has_come_others_work_does_not_wait_behind_th
     settings = shop_settings(own_database_url, "http://127.0.0.1:1", tmp_path)
     worker = build(settings, "worker", SystemClock())
     async with await psycopg.AsyncConnection.connect(own_database_url, autocommit=True) as owner:
-        await owner.execute(
-            """insert into users (clerk_id, email)
-               select 'user_' || n, n || '@example.com' from generate_series(1, 500) n"""
-        )
+        await owner.execute("insert into users (clerk_id) select 'user_' || n from generate_series(1, 500) n")
         await owner.execute(
             """insert into payment_customers (user_id, customer_id, mode, due_at)
                select id, 'cus_' || id, 'sandbox', now() - interval '1 day' from users"""

@@ -25,6 +25,7 @@ from visiona.entrypoints.api.access import ACCESS, Identity
 from visiona.entrypoints.asgi import create_asgi
 from visiona.entrypoints.web.browsers import browser_words
 from visiona.mail.model import LinkTokens
+from visiona.passwords.service import address_index
 from visiona.settings import Settings
 
 ORIGIN = "http://127.0.0.1:8000"
@@ -43,6 +44,7 @@ class Browser:
 
     http: httpx.AsyncClient
     owner_url: str
+    app: App
     email: str = field(default_factory=lambda: f"{uuid.uuid4().hex}@example.com")
 
     async def see(self, path: str, status: int = 200) -> Markup:
@@ -75,19 +77,24 @@ class Browser:
             cursor = await owner.execute(query.encode(), params)
             return await cursor.fetchall() if cursor.description else []
 
+    @property
+    def index(self) -> bytes:
+        """By which their address is found."""
+        return address_index(self.app.vault, self.email)
+
     async def grow_stale(self) -> None:
         await self.rows(
             """update sessions set confirmed_at = confirmed_at - interval '16 minutes'
-               where user_id = (select id from users where email = %s)""",
-            self.email,
+               where user_id = (select id from users where email_index = %s)""",
+            self.index,
         )
 
     async def token(self, purpose: str) -> str:
         """What stands in the newest mail of this kind."""
         ((link_id,),) = await self.rows(
             """select l.id from email_links l join users u on u.id = l.user_id
-               where u.email = %s and l.purpose = %s order by l.expires_at desc limit 1""",
-            self.email,
+               where u.email_index = %s and l.purpose = %s order by l.expires_at desc limit 1""",
+            self.index,
             purpose,
         )
         return LINKS.issue(link_id)
@@ -134,7 +141,7 @@ async def browsing(app: App, owner_url: str, base_url: str = ORIGIN) -> AsyncGen
     async with httpx.AsyncClient(
         transport=transport, base_url=base_url, headers={"user-agent": CHROME}
     ) as http:
-        yield Browser(http, owner_url)
+        yield Browser(http, owner_url, app)
 
 
 @pytest.fixture
@@ -396,13 +403,15 @@ async def test_an_address_is_changed_by_the_link_that_is_sent_there(person: Brow
 
 
 async def test_passkeys_are_renamed_and_removed(person: Browser) -> None:
+    ((user_id,),) = await person.rows("select id from users where email_index = %s", person.index)
+    name = (await person.app.vault.cipher(user_id)).seal("passkeys.name", "My phone")
     ((passkey_id,),) = await person.rows(
         """insert into passkeys
              (user_id, name, credential_id, public_key, sign_count, synced, backed_up, aaguid)
-           select id, 'My phone', %s, 'key', 0, false, false, gen_random_uuid() from users where email = %s
-           returning id""",
+           values (%s, %s, %s, 'key', 0, false, false, gen_random_uuid()) returning id""",
+        user_id,
+        name,
         uuid.uuid4().bytes,
-        person.email,
     )
     assert "My phone" in (await person.see("/account/security")).text("passkey")
     nameless = await person.refused("/account/passkeys/rename", 422, passkey_id=passkey_id, name=" ")
@@ -450,7 +459,8 @@ async def test_nobody_ends_anothers_session(person: Browser, app: App, owner_url
     async with browsing(app, owner_url) as other:
         await other.sign_up()
         ((session_id,),) = await person.rows(
-            "select s.id from sessions s join users u on u.id = s.user_id where u.email = %s", other.email
+            "select s.id from sessions s join users u on u.id = s.user_id where u.email_index = %s",
+            other.index,
         )
         await person.refused("/account/sessions/end", 404, session_id=str(session_id))
         assert (await other.http.get("/studio")).status_code == 200
