@@ -314,6 +314,8 @@ CALLS = {
     "enqueue": """select visiona.enqueue('generations.submit',
         '{"user_id": <bob>, "run_id": <bob_run>}', true)""",
     "find_credentials": "select * from visiona.find_credentials(decode('<bob_index>', 'hex'))",
+    "consent_version": "select visiona.consent_version()",
+    "is_released": "select visiona.is_released(id) from consents where user_id = <bob>",
     "find_consent": "select * from visiona.find_consent('<random>')",
     "give_consent": "select visiona.give_consent('<random>', '2026-11-23', '\\xab', '\\xf8', '\\xf8')",
     "end_consent": "select visiona.end_consent('<random>')",

@@ -101,7 +101,7 @@ api_key as (
 consent as (
   insert into consents (id, user_id, subject, state, version, text_sha256, name, client, answered_at)
   values (gen_random_uuid(), %(user)s, 'self', 'given', visiona.consent_version(),
-    decode(repeat('ab', 32), 'hex'), '\\xf8', '\\xf8', now())
+    decode(repeat('ab', 32), 'hex'), %(consents_name)s, %(consents_client)s, now())
   returning id),
 pending as (insert into pending_objects (key, user_id) values (%(folder)s || 'pending.jpg', %(user)s)),
 photo as (
@@ -164,6 +164,8 @@ _WORDS = {
     "totp_secrets.secret": "JBSWY3DPEHPK3PXP",
     "passkeys.name": "phone",
     "api_keys.name": "a program",
+    "consents.name": "Test Person",
+    "consents.client": "127.0.0.1",
     "models.trigger_word": "TOK",
     "models.parameters": "{}",
     "runs.trigger_word": "TOK",
@@ -218,7 +220,7 @@ async def add_user(
     assert done
     actor = UserActor(user_id, subject)
     async with database.transaction(actor) as connection:
-        await connection.execute(consents.OWN, {"user": user_id})
+        await connection.execute(consents.OWN, consents.own(cipher))
     return actor
 
 

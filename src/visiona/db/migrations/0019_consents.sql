@@ -6,7 +6,7 @@
 -- until their owner has consented.
 
 create table consents (
-  id uuid primary key,
+  id uuid not null,
   user_id bigint not null references users on delete cascade,
   subject text not null check (subject in ('self', 'other')),
   state text not null check (state in ('asked', 'given', 'refused', 'withdrawn')),
@@ -23,20 +23,25 @@ create table consents (
   expires_at timestamptz,
   answered_at timestamptz,
   withdrawn_at timestamptz,
-  unique (user_id, id),
+  primary key (user_id, id),
   check ((subject = 'other') = (label is not null and expires_at is not null)),
   check (state <> 'given' or (version is not null and text_sha256 is not null and name is not null
     and client is not null and answered_at is not null)),
   check (subject = 'other' or state in ('given', 'withdrawn')),
   check ((state = 'withdrawn') = (withdrawn_at is not null))
 );
+create unique index consents_id on consents (uuid_send(id));
 create index consents_withdrawn on consents (withdrawn_at) where state = 'withdrawn';
-alter table consents alter label set statistics 0, alter name set statistics 0, alter client set statistics 0;
+alter table consents alter label set statistics 0, alter name set statistics 0, alter client set statistics 0,
+  alter subject set statistics 0, alter state set statistics 0, alter version set statistics 0,
+  alter purpose set statistics 0, alter retention set statistics 0, alter text_sha256 set statistics 0;
 
 alter table photos add column consent_id uuid,
   add foreign key (user_id, consent_id) references consents (user_id, id);
 alter table models add column consent_id uuid,
   add foreign key (user_id, consent_id) references consents (user_id, id);
+alter table photos alter consent_id set statistics 0;
+alter table models alter consent_id set statistics 0;
 create index photos_consent on photos (user_id, consent_id);
 create index models_consent on models (user_id, consent_id);
 
@@ -119,7 +124,7 @@ begin
   update consents c
     set state = 'given', version = agreed, text_sha256 = agreed_sha256, name = signed, client = seen_from,
       answered_at = now()
-    where c.id = wanted and c.subject = 'other' and c.state = 'asked' and c.expires_at > now()
+    where uuid_send(c.id) = uuid_send(wanted) and c.subject = 'other' and c.state = 'asked' and c.expires_at > now()
       and agreed = visiona.consent_version();
   return found;
 end $$;
@@ -135,7 +140,7 @@ begin
     set state = case c.state when 'asked' then 'refused' else 'withdrawn' end,
       withdrawn_at = case c.state when 'given' then now() end,
       answered_at = coalesce(c.answered_at, now())
-    where c.id = wanted and c.subject = 'other' and c.state in ('asked', 'given')
+    where uuid_send(c.id) = uuid_send(wanted) and c.subject = 'other' and c.state in ('asked', 'given')
     returning c.state into now_it_is;
   return now_it_is;
 end $$;
