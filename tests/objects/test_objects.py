@@ -419,3 +419,14 @@ async def test_many_at_once_do_not_meet(objects: ObjectService, put: Put) -> Non
     assert len(set(keys)) == 20
     for number, key in enumerate(keys):
         assert await _content(objects, key) == f"picture {number}".encode()
+
+
+async def test_nobodys_object_is_sealed_with_another_persons_key(
+    objects: ObjectService, owner: Connection, person: UserActor, make_user: MakeUser, tmp_path: Path
+) -> None:
+    other = await make_user()
+    (tmp_path / "face").write_text("a face")
+    key = new_key(other.user_id, Kind.PHOTO, "image/jpeg")
+    with pytest.raises(ValueError, match="key of the person"):
+        await objects.put(person, {key: tmp_path / "face"})
+    assert await _pending(owner, key) == set()
