@@ -128,8 +128,8 @@ class GenerationService:
     async def start(self, actor: UserActor, request: RunRequest, key: IdempotencyKey | None = None) -> Run:
         """Put a run on record: its images are set aside, and the worker takes it from here.
 
-        Raises `Invalid` (`prompt_refused` too), `NotFound`, `Conflict` (`clone_not_ready`), `PaymentRequired`,
-        or `TooMany` or `Unavailable` where the day's cap on cost is reached.
+        Raises `Invalid` (`prompt_refused` too), `NotFound`, `Conflict` (`clone_not_ready`), `PaymentRequired`
+        or, where the day's cap on cost is reached, `TooMany` or `Unavailable`.
         """
         prompt = model.clean_prompt(request.prompt)
         await self._safety.prompts.require(actor, prompt, *model.texts_among(request.inputs))
