@@ -250,6 +250,9 @@ async def test_300_attacks_on_a_model_that_obeys_every_one(
     for attack in attacks(300):
         outcome = await _attacked(studio, llm, attack)
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
+    await studio.owner.execute(  # or the sweep of other tests would be busy with them
+        "update runs set state = 'canceled', finished_at = now() where user_id = %s", [studio.actor.user_id]
+    )
     # The control: answers came through where nothing was wrong with them, and did not where something was.
     assert outcomes["enhanced"] >= 40
     assert outcomes["refused"] >= 40
