@@ -526,7 +526,7 @@ def _signing_kit(settings: Settings) -> Callable[[], SigningKit]:
 
     Raises `SettingsError` for a certificate that cannot be used.
     """
-    extras = {"trusted": settings.c2pa_trusted or "", "timestamp_url": settings.c2pa_timestamp_url}
+    trusted, timestamp_url = settings.c2pa_trusted or "", settings.c2pa_timestamp_url
     if settings.c2pa_certificate is None or settings.c2pa_private_key is None:
         if settings.production:
             raise SettingsError(
@@ -534,9 +534,13 @@ def _signing_kit(settings: Settings) -> Callable[[], SigningKit]:
                 "stay so, and production does not sign them with a development certificate. Get one from a "
                 "certificate authority, or make your own: visiona provenance certificate --name 'Your studio'"
             )
-        return partial(development_kit, settings.data_dir, **extras)
+        return partial(
+            development_kit, settings.data_dir, trusted=trusted, timestamp_url=timestamp_url
+        )
     try:
-        kit = signing_kit(settings.c2pa_certificate, settings.c2pa_private_key, **extras)
+        kit = signing_kit(
+            settings.c2pa_certificate, settings.c2pa_private_key, trusted=trusted, timestamp_url=timestamp_url
+        )
     except UnusableCertificate as error:
         raise SettingsError(f"VISIONA_C2PA_CERTIFICATE cannot be used: {error}.") from error
     return lambda: kit

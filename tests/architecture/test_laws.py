@@ -111,6 +111,7 @@ SDKS = {
         "accounts/",
         "adapters/clerk/",
         "adapters/master_keys/",
+        "adapters/provenance/",
         "audit/",
         "factors/",
         "sandbox/clerk/",

@@ -1,0 +1,1 @@
+"""Where an image comes from, told to anybody who has it."""

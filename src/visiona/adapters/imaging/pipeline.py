@@ -81,8 +81,8 @@ class Pipeline:
 
     def check(self, source: Path, trust: Mapping[str, Any]) -> dict[str, Any]:
         """What a picture says about where it comes from; nothing is written."""
-        # Only here, in a child: every other picture would pay for a library that starts threads.
-        from visiona.adapters.provenance import credentials  # noqa: PLC0415
+        # Every other picture would pay for it.
+        from visiona.adapters.provenance import credentials  # noqa: PLC0415 - starts threads: in a child only
 
         kind = _kind_of(source)
         image = self._decoded(source, self._reduced)

@@ -18,8 +18,7 @@ def certificate(
     folder: Annotated[Path, typer.Option(help="Where to put the two files.", file_okay=False)] = Path(),
 ) -> None:
     """Make a certificate and its private key, for VISIONA_C2PA_CERTIFICATE_FILE and …_PRIVATE_KEY_FILE."""
-    # With the cryptography library, for which other commands need not wait.
-    from visiona.adapters.provenance import write_certificate  # noqa: PLC0415
+    from visiona.adapters.provenance import write_certificate  # noqa: PLC0415 - slow, and seldom asked for
 
     try:
         chain, key = write_certificate(name, folder)
