@@ -31,7 +31,7 @@ from visiona.entrypoints.api.views import QuotaView, UseView, next_cursor
 AnyRequest = Request[Any, Any, Any]
 
 SearchText = Annotated[
-    str, QueryParameter(max_length=254, description="An id, a subject, or how an address begins.")
+    str, QueryParameter(max_length=254, description="An id, a subject, or a whole address.")
 ]
 
 
