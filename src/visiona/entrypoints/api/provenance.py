@@ -1,7 +1,5 @@
 """Where an image comes from, for anybody who has one."""
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,6 +7,7 @@ from litestar import Request, post
 
 from visiona.bootstrap import App
 from visiona.core.errors import TooLarge
+from visiona.core.scratch import scratch_folder
 from visiona.entrypoints.api.security import TheApp, client_of
 from visiona.entrypoints.api.uploads import receive_files
 from visiona.ports.provenance import Credentials, Finding, Signer
@@ -58,9 +57,9 @@ async def find(app: App, request: AnyRequest) -> Finding:
     """Of the file in the form field `image`. Raises what `receive_files` and the service raise, and
     `TooLarge` (`file_too_large`).
     """
-    with tempfile.TemporaryDirectory(prefix="visiona-check-") as folder:
+    with scratch_folder() as folder:
         [file] = await receive_files(
-            request, Path(folder), field="image", max_files=1, max_file_bytes=MAX_FILE_BYTES
+            request, folder, field="image", max_files=1, max_file_bytes=MAX_FILE_BYTES
         )
         if file.oversized:
             limit = MAX_FILE_BYTES // (1024 * 1024)
