@@ -41,7 +41,7 @@ EXECUTORS = {
     "set_password": {APP_ROLE, AUTH_ROLE},
     "set_address": {APP_ROLE, AUTH_ROLE},
     "find_email_link": {APP_ROLE, AUTH_ROLE},
-    "consent_version": {OWNER_ROLE, APP_ROLE, WORKER_ROLE},
+    "consent_version": {OWNER_ROLE, *ROLES},
     "is_released": {OWNER_ROLE, APP_ROLE, WORKER_ROLE},
     "find_consent": {APP_ROLE, AUTH_ROLE},
     "give_consent": {APP_ROLE, AUTH_ROLE},

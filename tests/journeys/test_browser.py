@@ -11,6 +11,7 @@ from tests.journeys.conftest import (
     PHONE,
     Stack,
     assert_log_in_page,
+    consent,
     new_page,
     screenshot,
     sign_up,
@@ -57,6 +58,7 @@ def test_the_whole_job(browser: Browser, stack: Stack, grace: list[Path]) -> Non
     screenshot(page, "landing")
     sign_up(page, stack, "grace@example.com")
     screenshot(page, "studio-empty")
+    consent(page)
     train(page, grace)
 
     create(page, "GRACE as an astronaut on the moon", images=2)

@@ -21,9 +21,9 @@ from visiona.billing.model import Resource
 from visiona.billing.service import BillingService
 from visiona.clones import model, store
 from visiona.clones.model import ClaimedTraining, Clone, ReadyClone, Training
-from visiona.core.clock import Clock
 from visiona.consents import service as consents
 from visiona.consents.model import needed as consent_needed
+from visiona.core.clock import Clock
 from visiona.core.errors import Conflict, FieldError, Invalid
 from visiona.core.scratch import scratch_folder
 from visiona.core.work import Failure, WorkState, may_claim
@@ -109,13 +109,15 @@ class CloneService:
         photo_ids: Sequence[int] | None,
         parameters: Mapping[str, Any],
         key: IdempotencyKey | None = None,
+        *,
+        consent_id: UUID | None = None,
     ) -> Clone:
         """Put a training on record: one clone is set aside, and the worker takes it from here.
 
-        `photo_ids` of None means all photos of the person's own face, up to `model.MAX_PHOTOS` of the
-        newest. Raises `Invalid` (`not_enough_photos`, `too_many_photos`, `several_faces`, `invalid_input`,
-        `prompt_refused`), `Forbidden` (`consent_needed`), `PaymentRequired`, or
-        `TooMany` or `Unavailable` where the day's cap on cost is reached.
+        `photo_ids` of None means the newest `model.MAX_PHOTOS` photos of one face: of `consent_id`, or the
+        person's own. Raises `Invalid` (`not_enough_photos`, `too_many_photos`, `several_faces`,
+        `invalid_input`, `prompt_refused`), `Forbidden` (`consent_needed`), `PaymentRequired`, or `TooMany` or
+        `Unavailable` where the day's cap on cost is reached.
         """
         model.check_trigger_word(trigger_word)
         complete = model.training_parameters(parameters)
@@ -128,13 +130,13 @@ class CloneService:
             known = await idempotency.claim(connection, cipher, user_id, key)
             if known is not None:
                 return await _existing(connection, cipher, known)
-            consent_id, chosen = await _chosen(connection, user_id, photo_ids)
+            face, chosen = await _chosen(connection, user_id, photo_ids, consent_id)
             period = await self._billing.reserve(connection, user_id, Resource.CLONES, 1)
             model_id = await store.insert(
                 connection,
                 cipher,
                 user_id,
-                consent_id,
+                face,
                 trigger_word,
                 complete,
                 [photo.id for photo in chosen],
@@ -581,23 +583,23 @@ async def _enqueue(connection: Connection, task: str, user_id: int, model_id: in
 
 
 async def _chosen(
-    connection: Connection, user_id: int, photo_ids: Sequence[int] | None
+    connection: Connection, user_id: int, photo_ids: Sequence[int] | None, consent_id: UUID | None
 ) -> tuple[UUID, list[Photo]]:
     """The photos of a training, and the consent of whose face they show, which holds now."""
     if photo_ids is None:
-        consent_id = await consents.released(connection, user_id, None)
-        chosen = await photos.newest(connection, user_id, consent_id, model.MAX_PHOTOS)
+        face = await consents.released(connection, user_id, consent_id)
+        chosen = await photos.newest(connection, user_id, face, model.MAX_PHOTOS)
         _check_choice(None, chosen)
-        return consent_id, chosen
+        return face, chosen
     chosen = await photos.select(connection, user_id, photo_ids)
     _check_choice(photo_ids, chosen)
     faces = {photo.consent_id for photo in chosen}
     if len(faces) > 1:
         raise model.several_faces()
-    (face,) = faces
-    if face is None:
+    (shown,) = faces
+    if shown is None:
         raise consent_needed()
-    return await consents.released(connection, user_id, face), chosen
+    return await consents.released(connection, user_id, shown), chosen
 
 
 def _check_choice(photo_ids: Sequence[int] | None, chosen: Sequence[Photo]) -> None:

@@ -63,6 +63,7 @@ as $$
       and c.version = (select visiona.consent_version()))
 $$;
 grant execute on function visiona.consent_version(), visiona.is_released(uuid) to visiona_app, visiona_worker;
+grant execute on function visiona.consent_version() to visiona_auth;
 
 create policy own_read on consents for select to visiona_app, visiona_worker
   using (user_id = any (array[(select visiona.uid())]));

@@ -1,6 +1,7 @@
 """Clones, which the API calls models: train, watch, cancel, delete."""
 
 from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
 from litestar import Request, delete, get, post
@@ -15,12 +16,15 @@ AnyRequest = Request[Any, Any, Any]
 
 
 class TrainBody(msgspec.Struct, forbid_unknown_fields=True):
-    """Without `photo_ids`, all photos are used. `parameters` are the trainer's."""
+    """Without `photo_ids`, all photos of one face are used: of whoever gave the consent `consent_id`, or of
+    the person's own. `parameters` are the trainer's.
+    """
 
     trigger_word: str
     photo_ids: (
         Annotated[list[Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]], msgspec.Meta(max_length=200)] | None
     ) = None
+    consent_id: UUID | None = None
     parameters: dict[str, Any] = {}
 
 
@@ -34,7 +38,9 @@ async def train(
         else IdempotencyKey(idempotency_key, "train", msgspec.to_builtins(data))
     )
     photo_ids = None if data.photo_ids is None else list(dict.fromkeys(data.photo_ids))
-    clone = await app.clones.start(actor_of(request), data.trigger_word, photo_ids, data.parameters, key)
+    clone = await app.clones.start(
+        actor_of(request), data.trigger_word, photo_ids, data.parameters, key, consent_id=data.consent_id
+    )
     return model_view(clone)
 
 

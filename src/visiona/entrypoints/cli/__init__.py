@@ -9,6 +9,7 @@ import typer
 from visiona.entrypoints.cli import (
     account,
     audit,
+    consent,
     gallery,
     generate,
     keys,
@@ -56,7 +57,19 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_visiona)
-    for commands in (account, keys, photos, models, generate, gallery, operator, audit, provenance, vault):
+    for commands in (
+        account,
+        keys,
+        consent,
+        photos,
+        models,
+        generate,
+        gallery,
+        operator,
+        audit,
+        provenance,
+        vault,
+    ):
         commands.register(app)
     return app
 

@@ -38,6 +38,9 @@ def upload(
         typer.Argument(metavar="PATH", exists=True, help="Photos, or folders to search for them."),
     ],
     *,
+    consent: Annotated[
+        str | None, typer.Option(help="The id of the consent of whose face they show, if not your own.")
+    ] = None,
     server: Server,
 ) -> None:
     """Send photos. Fails only if not one was accepted; those accepted stay in any case."""
@@ -47,7 +50,7 @@ def upload(
     verdicts: list[Verdict] = []
     with connect(server) as client:
         try:
-            upload_all(client, uploads, verdicts.append)
+            upload_all(client, uploads, verdicts.append, consent)
         finally:
             _show_verdicts(verdicts, len(uploads))
     if not any(verdict.photo for verdict in verdicts):

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from visiona.entrypoints.cli.answers import Photo, Problem, RejectedFile, UploadReport
 from visiona.entrypoints.cli.errors import Refused, local_files
@@ -91,28 +92,39 @@ def _free_name(path: Path, taken: set[str]) -> str:
     return name
 
 
-def upload_all(client: "Client", uploads: Sequence[Upload], tell: Callable[[Verdict], None]) -> None:
-    """Send everything in batches and `tell` each verdict as it comes, so that none is lost to an error."""
+def upload_all(
+    client: "Client",
+    uploads: Sequence[Upload],
+    tell: Callable[[Verdict], None],
+    consent: str | None = None,
+) -> None:
+    """Send everything in batches and `tell` each verdict as it comes, so that none is lost to an error.
+
+    They show the person themself, or whoever gave this `consent`.
+    """
+    path = (
+        "/api/photos/upload" if consent is None else f"/api/photos/upload?consent={quote(consent, safe='')}"
+    )
     with UploadBars({upload.name: upload.size for upload in uploads}) as bars:
         for start in range(0, len(uploads), BATCH):
             batch = uploads[start : start + BATCH]
             with bars.showing([upload.name for upload in batch]):
-                for verdict in _send(client, batch, bars):
+                for verdict in _send(client, path, batch, bars):
                     tell(verdict)
 
 
-def _send(client: "Client", batch: Sequence[Upload], bars: UploadBars) -> Iterator[Verdict]:
+def _send(client: "Client", path: str, batch: Sequence[Upload], bars: UploadBars) -> Iterator[Verdict]:
     """The verdicts of one batch; a batch too large for one request is sent file by file."""
     readable, verdicts = _openable(batch)
     yield from verdicts
     if not readable:
         return
     try:
-        report = _request(client, readable, bars)
+        report = _request(client, path, readable, bars)
     except Refused as refusal:
         if refusal.http_status == 413 and len(readable) > 1:
             for upload in readable:
-                yield from _send(client, [upload], bars)
+                yield from _send(client, path, [upload], bars)
             return
         if refusal.http_status not in {413, 422}:
             raise
@@ -128,7 +140,7 @@ def _openable(batch: Sequence[Upload]) -> tuple[list[Upload], list[Verdict]]:
     return readable, verdicts
 
 
-def _request(client: "Client", batch: Sequence[Upload], bars: UploadBars) -> UploadReport:
+def _request(client: "Client", path: str, batch: Sequence[Upload], bars: UploadBars) -> UploadReport:
     from visiona.entrypoints.cli.transport import UploadFile  # noqa: PLC0415 - brings httpx, slow for --help
 
     with local_files(), ExitStack() as opened:
@@ -140,7 +152,7 @@ def _request(client: "Client", batch: Sequence[Upload], bars: UploadBars) -> Upl
             )
             for upload in batch
         ]
-        return client.upload("/api/photos/upload", files).read(UploadReport)
+        return client.upload(path, files).read(UploadReport)
 
 
 def _rejections(batch: Sequence[Upload], problem: Problem) -> list[RejectedFile]:

@@ -16,6 +16,7 @@ from litestar.static_files import (
 from visiona.bootstrap import App
 from visiona.clones.model import MAX_PHOTOS as PHOTOS_MAX
 from visiona.clones.model import MIN_PHOTOS as PHOTOS_MIN
+from visiona.consents.model import Subject
 from visiona.core.errors import Forbidden
 from visiona.entrypoints.api.payment import plans_view
 from visiona.entrypoints.api.security import (
@@ -75,6 +76,7 @@ async def landing(app: TheApp, request: AnyRequest) -> Response[str]:
 @get("/studio")
 async def studio(app: TheApp, request: AnyRequest) -> Response[str]:
     actor = actor_of(request)
+    faces = [one for one in await app.consents.page(actor) if one.current]
     runs = await run_page(app, await app.generations.page(actor, RUNS_PAGE), RUNS_PAGE)
     photos = await photo_page(app, await app.photos.page(actor, PHOTOS_KEPT), PHOTOS_KEPT)
     models = model_page(await app.clones.page(actor, CLONES_SHOWN), CLONES_SHOWN)
@@ -87,6 +89,8 @@ async def studio(app: TheApp, request: AnyRequest) -> Response[str]:
         runs=msgspec.to_builtins(runs.items),
         next_cursor=runs.next_cursor,
         limits=_LIMITS,
+        consented=any(one.subject is Subject.SELF for one in faces),
+        others=[{"id": str(one.id), "label": one.label} for one in faces if one.subject is Subject.OTHER],
     )
 
 

@@ -47,6 +47,8 @@ export class ClonesPanel {
     const errors = localErrors(this.#form);
     if (errors.length > 0) return showErrors(this.#form, { errors });
     const body = { trigger_word: this.#form.elements.trigger_word.value };
+    const consent = this.#form.elements.consent_id?.value;
+    if (consent) body.consent_id = consent;
     const { limits, state } = this.#studio;
     if (state.photos.length > limits.photos_max) {
       body.photo_ids = state.photos.slice(0, limits.photos_max).map((photo) => photo.id);

@@ -48,7 +48,8 @@ function send(batch, onFile) {
   return new Promise((resolve, reject) => {
     // fetch cannot tell how much has been sent.
     const xhr = new XMLHttpRequest();
-    xhr.open("POST", "/api/photos/upload");
+    const consent = document.querySelector("#photo-consent")?.value;
+    xhr.open("POST", consent ? `/api/photos/upload?consent=${consent}` : "/api/photos/upload");
     xhr.setRequestHeader("Accept", "application/json");
     xhr.upload.addEventListener("progress", (event) => shareOut(batch, event.loaded, onFile));
     xhr.upload.addEventListener("load", () => shareOut(batch, Infinity, onFile));
