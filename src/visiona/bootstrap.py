@@ -389,7 +389,9 @@ def open_backups(settings: Settings, clock: Clock) -> Backups | None:
     )
 
 
-async def _check_audit(settings: Settings, connection: psycopg.AsyncConnection, moment: datetime) -> list[str]:
+async def _check_audit(
+    settings: Settings, connection: psycopg.AsyncConnection, moment: datetime
+) -> list[str]:
     key = AnchorKey(_derived(settings.secret(), "audit-anchors"))
     anchors = await read_anchors(open_anchors(settings), (key.public,))
     report = await verify_audit(connection, anchors, as_of=moment)

@@ -119,22 +119,6 @@ class Backups:
         if ids and due_since is not None and now >= due_since:
             await self.rehearse(logger.info)
 
-    async def standing(self) -> Standing:
-        sets: list[Manifest] = []
-        unreadable: list[str] = []
-        for set_id in await self._repository.set_ids():
-            try:
-                sets.append((await self._repository.read_set(set_id))[0])
-            except Damaged as damage:
-                unreadable.append(str(damage))
-        moments = [manifest.moment for manifest in sets]
-        systems = {manifest.log.system for manifest in sets if manifest.log is not None}
-        for system, log in (await list_logs(self._repository)).items():
-            if system in systems:
-                heads = await read_heads(self._repository, log, await read_keys(self._repository, log))
-                moments += [head.until for head in heads]
-        return Standing(sets, unreadable, max(moments, default=None))
-
     async def last_runs(self) -> Sequence[Run]:
         """The newest attempt of each kind."""
         async with await connect(self._url) as connection:
@@ -150,3 +134,21 @@ class Backups:
         connection: Connection
         async with await connect(self._url) as connection:
             await record_run(connection, kind, set_id, started_at, ok=ok, report=report)
+
+
+async def look_at(repository: Repository) -> Standing:
+    """What there is; reads manifests and the heads of logs only."""
+    sets: list[Manifest] = []
+    unreadable: list[str] = []
+    for set_id in await repository.set_ids():
+        try:
+            sets.append((await repository.read_set(set_id))[0])
+        except Damaged as damage:
+            unreadable.append(str(damage))
+    moments = [manifest.moment for manifest in sets]
+    systems = {manifest.log.system for manifest in sets if manifest.log is not None}
+    for system, log in (await list_logs(repository)).items():
+        if system in systems:
+            heads = await read_heads(repository, log, await read_keys(repository, log))
+            moments += [head.until for head in heads]
+    return Standing(sets, unreadable, max(moments, default=None))

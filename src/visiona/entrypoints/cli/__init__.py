@@ -9,6 +9,7 @@ import typer
 from visiona.entrypoints.cli import (
     account,
     audit,
+    backup,
     consent,
     gallery,
     generate,
@@ -69,6 +70,7 @@ def build_app() -> typer.Typer:
         audit,
         provenance,
         vault,
+        backup,
     ):
         commands.register(app)
     return app

@@ -33,7 +33,7 @@ class Finding:
 
 
 def migrate_database() -> list[str]:
-    with _settings() as settings:
+    with operator_settings() as settings:
         return asyncio.run(prepare_database(settings))
 
 
@@ -164,7 +164,7 @@ def diagnose() -> list[Finding]:
 
 
 @contextmanager
-def _settings() -> Generator[Settings]:
+def operator_settings() -> Generator[Settings]:
     try:
         given = read_settings()
         with provided(given) as settings:
@@ -190,7 +190,7 @@ def _with_app(
         finally:
             await app.close()
 
-    with _settings() as settings:
+    with operator_settings() as settings:
         unneeded = {} if pays or settings.stripe_api_key else {"stripe_api_key": "unused"}
         if settings.clerk_secret_key is None:  # nor do they ask who somebody is
             unneeded["identity"] = "builtin"

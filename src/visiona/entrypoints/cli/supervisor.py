@@ -52,9 +52,7 @@ def provided(settings: Settings) -> Generator[Settings]:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         secret = settings.secret_key or secret_from_file(settings.data_dir / "secret.key")
         masters = settings.master_keys or kept_master_keys(settings)
-    settings = replace(
-        settings, secret_key=secret, master_keys=masters, backup_url=settings.backups_url
-    )
+    settings = replace(settings, secret_key=secret, master_keys=masters, backup_url=settings.backups_url)
     if settings.database_url or settings.app_database_url:
         yield settings
         return
