@@ -160,7 +160,7 @@ async def test_an_old_link_is_a_page_for_a_browser_and_a_problem_for_a_program(
         now.instant -= timedelta(seconds=LINK_TTL_S)
     assert (page.status_code, problem.status_code) == (404, 404)
     assert page.headers["content-type"].startswith("text/html")
-    assert "This link has expired. Reload the page to get a new one." in page.text
+    assert "This link has expired. Open the picture again from the page that it was on." in page.text
     assert "no-store" in page.headers["cache-control"]
     assert problem.json()["code"] == "link_expired"
     assert "no-store" in problem.headers["cache-control"]

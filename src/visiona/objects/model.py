@@ -81,23 +81,29 @@ class PlainObject:
     body: AsyncIterator[bytes]
 
 
-@dataclass(frozen=True, slots=True)
 class LinkSigner:
-    """Signs links to objects: HMAC-SHA256 over key and expiry."""
+    """Signs links to objects: HMAC-SHA256 over key and expiry. What `older` secrets signed is believed too."""
 
-    secret: bytes
+    def __init__(self, secret: bytes, *older: bytes) -> None:
+        self._secrets = (secret, *older)
 
     def sign(self, key: str, now: datetime) -> str:
         """A path of this server that opens the object for 150 to 300 s, equal within a window."""
         window = LINK_TTL_S // 2
         expires = (int(now.timestamp()) // window + 2) * window
-        return f"/media/{quote(key)}?expires={expires}&signature={self._signature(key, expires)}"
+        return f"/media/{quote(key)}?expires={expires}&signature={_signature(self._secrets[0], key, expires)}"
 
     def verify(self, key: str, expires: int, signature: str, now: datetime) -> None:
         """Raises `NotFound` for a link that was not made here or has expired."""
-        genuine = hmac.compare_digest(self._signature(key, expires).encode(), signature.encode())
+        given = signature.encode()
+        genuine = any(
+            [hmac.compare_digest(_signature(one, key, expires).encode(), given) for one in self._secrets]
+        )
         if not genuine or expires <= now.timestamp():
-            raise NotFound("link_expired", "This link has expired. Reload the page to get a new one.")
+            raise NotFound(
+                "link_expired", "This link has expired. Open the picture again from the page that it was on."
+            )
 
-    def _signature(self, key: str, expires: int) -> str:
-        return hmac.digest(self.secret, f"media:{expires}:{key}".encode(), "sha256").hex()
+
+def _signature(secret: bytes, key: str, expires: int) -> str:
+    return hmac.digest(secret, f"media:{expires}:{key}".encode(), "sha256").hex()
