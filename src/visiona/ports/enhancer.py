@@ -9,7 +9,7 @@ class EnhancementRequest:
     """`user_ref` is an opaque, stable reference for the provider's abuse tracking, never an address."""
 
     prompt: str = field(repr=False)
-    trigger_word: str
+    trigger_word: str = field(repr=False)
     user_ref: str
 
 

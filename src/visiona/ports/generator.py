@@ -1,7 +1,7 @@
 """Generating images with a trained version at a provider."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ class GenerationOrder:
     """
 
     version: str
-    inputs: Mapping[str, Any]
+    inputs: Mapping[str, Any] = field(repr=False)
     webhook_url: str | None
 
 

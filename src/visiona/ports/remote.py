@@ -30,7 +30,7 @@ class TrainingReport:
     id: str
     state: RemoteState
     progress: float = 0.0
-    error: str | None = None
+    error: str | None = field(default=None, repr=False)
     version: str | None = None
     predict_seconds: float | None = None
 
@@ -46,7 +46,7 @@ class PredictionReport:
     id: str
     state: RemoteState
     progress: float = 0.0
-    error: str | None = None
+    error: str | None = field(default=None, repr=False)
     outputs: tuple[str, ...] = field(default=(), repr=False)
     outputs_gone: bool = False
     completed_at: datetime | None = None

@@ -1,7 +1,7 @@
 """Training a personal LoRA at a provider."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,16 +14,16 @@ class UploadedArchive:
     """A training archive that the provider holds; `url` is what a training takes as input."""
 
     id: str
-    url: str
+    url: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingOrder:
     """One training to be made. `archive_url` is unique to it, so a lost answer can be found again."""
 
-    archive_url: str
+    archive_url: str = field(repr=False)
     destination: str
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Any] = field(repr=False)
     webhook_url: str | None
 
 
