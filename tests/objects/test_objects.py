@@ -19,7 +19,15 @@ from visiona.core.guard import TransactionOpenError
 from visiona.db.actor import SystemActor, UserActor
 from visiona.db.pool import Connection, Database, NestedTransactionError
 from visiona.objects.jobs import jobs
-from visiona.objects.model import LINK_TTL_S, ByteRange, Kind, LinkSigner, content_type_of, new_key
+from visiona.objects.model import (
+    LINK_TTL_S,
+    ByteRange,
+    Kind,
+    LinkSigner,
+    _signature,
+    content_type_of,
+    new_key,
+)
 from visiona.objects.service import SWEEP_BATCH, ObjectService
 from visiona.ports.storage import ObjectMissing, ObjectStore
 from visiona.vault.service import Vault
@@ -115,7 +123,7 @@ def test_another_servers_link_is_refused() -> None:
 
 
 def test_key_and_expiry_cannot_flow_into_each_other() -> None:
-    signature = SIGNER._signature("5:u7/photos/a.jpg", 9)
+    signature = _signature(b"a secret for tests", "5:u7/photos/a.jpg", 9)
     with pytest.raises(NotFound):
         SIGNER.verify("u7/photos/a.jpg", 95, signature, datetime.fromtimestamp(0, UTC))
 
