@@ -260,3 +260,30 @@ async def test_the_page_takes_the_file_itself(anybody: httpx.AsyncClient, app: A
     assert "Visiona keeps no such image" in changed.text
     nothing = await anybody.post("/report", files={"reason": (None, "other"), "link": (None, "")})
     assert nothing.status_code == 422
+
+
+async def test_an_administrator_decides_on_the_pages(
+    anybody: httpx.AsyncClient, app: App, owner: Connection, picture: Picture
+) -> None:
+    number = await app.safety.reports.report(ReportedThing(object_key=picture.key), ReportReason.MINOR)
+    wanted = await report_id(owner, number)
+    email = f"{uuid.uuid4().hex}@example.com"
+    signed_up = await anybody.post(
+        "/api/auth/signup", json={"email": email, "password": "a quiet blue harbour"}
+    )
+    browser = {"origin": str(anybody.base_url), "accept": "text/html"}
+    assert (await anybody.get("/admin/reports", headers=browser)).status_code == 404
+    await owner.execute("update users set role = 'admin' where id = %s", [signed_up.json()["user"]["id"]])
+
+    listed = await anybody.get("/admin/reports", headers=browser)
+    assert f'href="/admin/reports/{wanted}"' in listed.text
+    assert picture.key not in listed.text
+    shown = await anybody.get(f"/admin/reports/{wanted}", headers=browser)
+    assert picture.key in shown.text
+    assert f"/admin/users/{picture.actor.user_id}/suspend" in shown.text
+    taken = await anybody.post(f"/admin/reports/{wanted}/take-down", headers=browser)
+    assert (taken.status_code, taken.headers["location"]) == (303, "/admin/reports?done=taken_down")
+    assert (await anybody.post(f"/admin/reports/{wanted}/dismiss", headers=browser)).status_code == 409
+    over_api = (await anybody.get("/api/admin/reports", headers=browser)).json()
+    assert {"id": wanted, "state": "taken_down"}.items() <= over_api["decided"][0].items()
+    anybody.cookies.clear()
