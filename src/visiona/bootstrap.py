@@ -91,9 +91,10 @@ from visiona.db.roles import (
     password_in,
     url_for_role,
 )
+from visiona.db.sealed import TOTP_SECRET
 from visiona.db.sealing import sealing
 from visiona.factors import jobs as factor_jobs
-from visiona.factors.model import FactorSettings
+from visiona.factors.model import FactorSettings, opened_old
 from visiona.factors.service import FactorService, remove_all_passkeys
 from visiona.gallery.service import GalleryService
 from visiona.generations import jobs as generation_jobs
@@ -252,14 +253,14 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
     events = EventHub(url)
     vault = open_vault(settings, clock)
     passwords = PasswordService(database, vault)
-    factors = FactorService(database, vault, clock, _factor_settings(settings, secret))
+    factors = FactorService(database, vault, clock, _factor_settings(settings))
     clerk = _clerk(settings)
     accounts = AccountService(
         database, vault, clock, _account_settings(settings, secret), Identities(passwords, factors, clerk)
     )
     imaging = ChildImageProcessor(_signing_kit(settings))
     objects = ObjectService(
-        database, vault, open_store(settings.objects_url), LinkSigner(_derived(secret, "links")), clock
+        database, vault, open_store(settings.objects_url), LinkSigner(*_all_derived(settings, "links")), clock
     )
     catalogue = load_catalogue(settings)
     billing = BillingService(database, clock, catalogue)
@@ -294,7 +295,7 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
             vault,
             clock,
             passwords,
-            AddressSettings(_derived(secret, "throttle"), _derived(secret, "mail-links")),
+            AddressSettings(_derived(secret, "throttle"), _all_derived(settings, "mail-links")),
             (remove_all_passkeys, revoke_all),
         ),
         factors=factors,
@@ -313,10 +314,10 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
         generations=generations,
         gallery=GalleryService(database, vault, objects),
         administration=AdministrationService(database, vault, clock, billing),
-        audit=AuditService(database, open_anchors(settings), AnchorKey(_derived(secret, "audit-anchors"))),
+        audit=AuditService(database, open_anchors(settings), *anchor_keys(settings)),
         provenance=ProvenanceService(database, imaging, _derived(secret, "throttle")),
         keys=KeyService(database, vault, clock),
-        consents=ConsentService(database, vault, clock, _derived(secret, "consent-links"), settings.origin),
+        consents=ConsentService(database, vault, clock, settings.origin),
         inbox=InboxService(database, _handlers(accounts, clones, generations, payments)),
         safety=safety,
         vault=vault,
@@ -392,7 +393,7 @@ def open_backups(settings: Settings, clock: Clock) -> Backups | None:
 async def _check_audit(
     settings: Settings, connection: psycopg.AsyncConnection, moment: datetime
 ) -> list[str]:
-    key = AnchorKey(_derived(settings.secret(), "audit-anchors"))
+    key, *_ = anchor_keys(settings)
     anchors = await read_anchors(open_anchors(settings), (key.public,))
     report = await verify_audit(connection, anchors, as_of=moment)
     return [f"audit log: {finding.text}" for finding in report.findings]
@@ -420,9 +421,7 @@ async def finish_restore(settings: Settings, erased: Collection[int]) -> list[st
                 await forget_in_audit(connection, user_id)
         async with await psycopg.AsyncConnection.connect(settings.database_url or "") as connection:
             await delete_people(connection, erased)
-        audit = AuditService(
-            database, open_anchors(settings), AnchorKey(_derived(settings.secret(), "audit-anchors"))
-        )
+        audit = AuditService(database, open_anchors(settings), *anchor_keys(settings))
         await audit.note_restore()
         return [f"audit log: {finding.text}" for finding in (await audit.verify()).findings]
     finally:
@@ -471,7 +470,7 @@ async def _seal(settings: Settings, url: str) -> None:
                 return
             await _make_missing_keys(vault, await step.people())
             await seal_objects(vault, open_store(settings.objects_url))
-            await step.seal_rows(vault)
+            await step.seal_rows(vault, {TOTP_SECRET: partial(opened_old, _all_derived(settings, "factors"))})
             await step.finish()
     except Unavailable as error:
         raise SettingsError(
@@ -536,9 +535,7 @@ def _signing_kit(settings: Settings) -> Callable[[], SigningKit]:
                 "stay so, and production does not sign them with a development certificate. Get one from a "
                 "certificate authority, or make your own: visiona provenance certificate --name 'Your studio'"
             )
-        return partial(
-            development_kit, settings.data_dir, trusted=trusted, timestamp_url=timestamp_url
-        )
+        return partial(development_kit, settings.data_dir, trusted=trusted, timestamp_url=timestamp_url)
     try:
         kit = signing_kit(
             settings.c2pa_certificate, settings.c2pa_private_key, trusted=trusted, timestamp_url=timestamp_url
@@ -588,15 +585,25 @@ def _derived(secret: bytes, purpose: str) -> bytes:
     return hmac.new(secret, f"visiona:{purpose}".encode(), hashlib.sha256).digest()
 
 
+def _all_derived(settings: Settings, purpose: str) -> tuple[bytes, ...]:
+    """First the key that makes, then those that are believed besides."""
+    return tuple(_derived(secret, purpose) for secret in settings.secrets())
+
+
+def anchor_keys(settings: Settings) -> tuple[AnchorKey, ...]:
+    """First the one that signs."""
+    return tuple(map(AnchorKey, _all_derived(settings, "audit-anchors")))
+
+
 def _account_settings(settings: Settings, secret: bytes) -> AccountSettings:
     return AccountSettings(
-        signing_keys=(derived_signing_key(_derived(secret, "tokens")),),
+        signing_keys=tuple(map(derived_signing_key, _all_derived(settings, "tokens"))),
         issuer=settings.origin,
         throttle_secret=_derived(secret, "throttle"),
     )
 
 
-def _factor_settings(settings: Settings, secret: bytes) -> FactorSettings:
+def _factor_settings(settings: Settings) -> FactorSettings:
     """Passkeys are for a domain. On this machine alone it is `localhost`, since an address is none."""
     parts = urlsplit(settings.origin)
     domain, origins = parts.hostname or "", [settings.origin]
@@ -604,8 +611,7 @@ def _factor_settings(settings: Settings, secret: bytes) -> FactorSettings:
         domain = "localhost"
         origins.append(urlunsplit(parts._replace(netloc=f"localhost:{parts.port}" if parts.port else domain)))
     return FactorSettings(
-        encryption_key=_derived(secret, "factors"),
-        code_key=_derived(secret, "factor-codes"),
+        code_keys=_all_derived(settings, "factor-codes"),
         rp_id=domain,
         rp_name="Visiona",
         origins=tuple(dict.fromkeys(origins)),
@@ -693,7 +699,7 @@ def _replicate_config(settings: Settings) -> ReplicateConfig:
         token=settings.replicate_api_token,
         base_url=settings.replicate_base_url,
         owner=settings.replicate_owner,
-        webhook_secret=settings.replicate_webhook_secret or "",
+        webhook_secrets=settings.replicate_webhook_secret,
         trainer_version=settings.replicate_trainer_version,
         delivery_hosts=settings.replicate_delivery_hosts,
     )
@@ -781,10 +787,10 @@ def _handlers(
 def _replicate_reader(client: ReplicateClient, clock: Clock) -> WebhookReader:
     async def verified_id(headers: Mapping[str, str], body: bytes) -> str:
         try:
-            return verify_webhook(await client.webhook_secret(), headers, body, clock.now())
+            return verify_webhook(await client.webhook_secrets(), headers, body, clock.now())
         except InvalidSignature:  # perhaps the secret was rotated
-            secret = await client.webhook_secret(refresh=True)
-            return verify_webhook(secret, headers, body, clock.now())
+            secrets = await client.webhook_secrets(refresh=True)
+            return verify_webhook(secrets, headers, body, clock.now())
 
     async def read(headers: Mapping[str, str], body: bytes, query: Mapping[str, str]) -> Receipt:
         try:

@@ -34,6 +34,7 @@ class Settings:
     trusted_proxies: tuple[str, ...] = ()
     data_dir: Path = Path(".visiona")
     secret_key: str = field(default="", repr=False)
+    secret_key_old: tuple[str, ...] = field(default=(), repr=False)
 
     database_url: str | None = field(default=None, repr=False)
     app_database_url: str | None = field(default=None, repr=False)
@@ -69,7 +70,7 @@ class Settings:
     replicate_base_url: str = "https://api.replicate.com/v1"
     replicate_owner: str = ""
     replicate_trainer_version: str = "26dce37af90b9d997eeb970d92e47de3064d46c300504ae376c75bef6a9022d2"
-    replicate_webhook_secret: str | None = field(default=None, repr=False)
+    replicate_webhook_secret: tuple[str, ...] = field(default=(), repr=False)
     replicate_delivery_hosts: tuple[str, ...] = ("replicate.delivery",)
 
     enhancers: tuple[str, ...] = ("openai", "anthropic")
@@ -197,6 +198,12 @@ class Settings:
             )
         return self.secret_key.encode()
 
+    def secrets(self) -> tuple[bytes, ...]:
+        """The key that signs, then those whose signatures are believed besides, while it is rotated."""
+        if any(len(key) < 32 for key in self.secret_key_old):
+            raise SettingsError("VISIONA_SECRET_KEY_OLD must have keys of at least 32 characters.")
+        return self.secret(), *(key.encode() for key in self.secret_key_old)
+
     def masters(self) -> tuple[str, ...]:
         """The master keys, or where they are; at least one."""
         if not self.master_keys:
@@ -301,7 +308,7 @@ def _check(settings: Settings) -> None:
 
 
 def _check_production(settings: Settings) -> None:
-    settings.secret()
+    settings.secrets()
     settings.masters()
     if settings.images_simulated:
         raise SettingsError("The sandbox cannot run in production: set VISIONA_REPLICATE_BASE_URL back.")

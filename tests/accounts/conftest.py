@@ -66,8 +66,7 @@ def hasher() -> CountingHasher:
 @pytest.fixture
 def identities(vault: Vault, database: Database, clock: FixedClock, hasher: CountingHasher) -> Identities:
     factors = FactorSettings(
-        encryption_key=b"e" * 32,
-        code_key=b"c" * 32,
+        code_keys=(b"c" * 32,),
         rp_id="visiona.example",
         rp_name="Visiona",
         origins=("https://visiona.example",),

@@ -166,26 +166,31 @@ async def test_the_webhook_secret_is_asked_once_and_again_only_after_a_while(
         scripted_server.json(200, {"key": "whsec_b2xk"}),
         scripted_server.json(200, {"key": "whsec_bmV3"}),
     ]
-    assert await asyncio.gather(client.webhook_secret(), client.webhook_secret()) == ["whsec_b2xk"] * 2
-    assert await client.webhook_secret(refresh=True) == "whsec_b2xk"
+    old, both = ("whsec_b2xk",), ("whsec_bmV3", "whsec_b2xk")
+    assert await asyncio.gather(client.webhook_secrets(), client.webhook_secrets()) == [old] * 2
+    assert await client.webhook_secrets(refresh=True) == old
     assert asked(scripted_server) == ["GET /v1/webhooks/default/secret"]
 
     client._secret_asked_at -= 61
 
-    assert await client.webhook_secret() == "whsec_b2xk"
-    assert await client.webhook_secret(refresh=True) == "whsec_bmV3"
-    assert await client.webhook_secret(refresh=True) == "whsec_bmV3"
+    assert await client.webhook_secrets() == old
+    assert await client.webhook_secrets(refresh=True) == both
+    assert await client.webhook_secrets(refresh=True) == both
     assert len(scripted_server.exchanges) == 2
+
+    client._rotated_at -= 301
+
+    assert await client.webhook_secrets() == ("whsec_bmV3",)
 
 
 async def test_a_configured_webhook_secret_is_never_asked_for(
     scripted_server: Any, client: ReplicateClient
 ) -> None:
     configured = ReplicateClient(
-        ReplicateConfig(token="r8_sekrit", base_url=client.config.base_url, webhook_secret="whsec_b2xk")
+        ReplicateConfig(token="r8_sekrit", base_url=client.config.base_url, webhook_secrets=("whsec_b2xk",))
     )
 
-    assert await configured.webhook_secret(refresh=True) == "whsec_b2xk"
+    assert await configured.webhook_secrets(refresh=True) == ("whsec_b2xk",)
     assert scripted_server.connections == 0
     await configured.aclose()
 
@@ -197,7 +202,7 @@ async def test_a_webhook_secret_that_cannot_sign_is_unusable(
     scripted_server.answers = [scripted_server.json(200, {"key": key})]
 
     with pytest.raises(ProviderUnavailable, match="unusable_answer"):
-        await client.webhook_secret()
+        await client.webhook_secrets()
 
 
 # The destination

@@ -521,7 +521,7 @@ async def test_nothing_private_is_logged(
 
 
 def test_the_configuration_does_not_show_its_secrets() -> None:
-    config = ReplicateConfig(token=TOKEN, webhook_secret="whsec_c2Vrcml0")
+    config = ReplicateConfig(token=TOKEN, webhook_secrets=("whsec_c2Vrcml0",))
 
     assert TOKEN not in repr(config)
     assert "c2Vrcml0" not in repr(config)
@@ -543,8 +543,8 @@ def test_the_configuration_does_not_show_its_secrets() -> None:
         {"delivery_hosts": ("*.replicate.delivery",)},
         {"delivery_hosts": ("127.0.0.1",)},
         {"delivery_hosts": ("",)},
-        {"webhook_secret": "whsec_"},
-        {"webhook_secret": "whsec_%%%"},
+        {"webhook_secrets": ("whsec_",)},
+        {"webhook_secrets": ("whsec_c2Vrcml0", "whsec_%%%")},
     ],
 )
 def test_a_configuration_that_cannot_work_is_refused_at_once(changes: dict[str, Any]) -> None:

@@ -231,7 +231,7 @@ async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
 
 async def test_the_account_and_the_secret_are_read(world: World) -> None:
     assert await world.client.owner() == "visiona-sandbox"
-    assert await world.client.webhook_secret() == SECRET
+    assert await world.client.webhook_secrets() == (SECRET,)
 
 
 @pytest.mark.parametrize("status", [409, 422])
@@ -306,16 +306,16 @@ async def test_the_training_is_found_by_its_order(world: World, trained: Trained
 async def test_webhooks_of_a_training_are_genuine(world: World, trained: Trained) -> None:
     remote_id = trained.looks[-1].id
     hooks = await world.hooks_about(remote_id)
-    secret = await world.client.webhook_secret()
+    secrets = await world.client.webhook_secrets()
 
-    ids = [verify_webhook(secret, hook.headers, hook.body, datetime.now(UTC)) for hook in hooks]
+    ids = [verify_webhook(secrets, hook.headers, hook.body, datetime.now(UTC)) for hook in hooks]
     notices = [read_webhook(hook.body) for hook in hooks]
 
     assert len(set(ids)) == len(ids)
     assert {notice.kind for notice in notices} == {"training"}
     assert notices[-1].state is RemoteState.SUCCEEDED
     with pytest.raises(InvalidSignature):
-        verify_webhook(secret, hooks[0].headers, hooks[0].body + b" ", datetime.now(UTC))
+        verify_webhook(secrets, hooks[0].headers, hooks[0].body + b" ", datetime.now(UTC))
 
 
 async def test_a_training_that_fails_says_why(world: World, trained: Trained) -> None:
@@ -452,7 +452,7 @@ async def test_webhooks_of_a_prediction_are_genuine(world: World, trained: Train
     report = await generated(world, order)
 
     for hook in await world.hooks_about(report.id):
-        assert verify_webhook(SECRET, hook.headers, hook.body, datetime.now(UTC))
+        assert verify_webhook([SECRET], hook.headers, hook.body, datetime.now(UTC))
         assert read_webhook(hook.body).kind == "prediction"
 
 
@@ -464,7 +464,7 @@ async def test_webhooks_that_are_not_genuine_are_refused(world: World, trained: 
 
     for hook in await world.hooks_about(report.id):
         with pytest.raises(InvalidSignature):
-            verify_webhook(SECRET, hook.headers, hook.body, datetime.now(UTC))
+            verify_webhook([SECRET], hook.headers, hook.body, datetime.now(UTC))
 
 
 async def test_bad_inputs_are_refused_with_a_sentence(world: World, trained: Trained) -> None:

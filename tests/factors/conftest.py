@@ -23,7 +23,7 @@ Audited = Callable[[UserActor], Awaitable[list[str]]]
 
 @pytest.fixture
 def settings() -> FactorSettings:
-    return FactorSettings(b"e" * 32, b"c" * 32, "visiona.example", "Visiona", (ORIGIN,))
+    return FactorSettings((b"c" * 32,), "visiona.example", "Visiona", (ORIGIN,))
 
 
 @pytest.fixture

@@ -3,19 +3,17 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import timedelta
 
 import pyotp
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tests.factories.people import OpenDatabase
 
 from visiona.core.clock import FixedClock
 from visiona.core.errors import Conflict, Invalid, TooMany, Unauthenticated
 from visiona.db.actor import UserActor
 from visiona.db.pool import Connection, Database
-from visiona.factors.model import FactorSettings, Used, guess_limit
+from visiona.factors.model import FactorSettings, Used, guess_limit, recovery_hash
 from visiona.factors.service import FactorService
 from visiona.vault.service import Vault
 
@@ -324,7 +322,7 @@ async def test_the_wait_doubles_up_to_a_quarter_of_an_hour(
         await owner.execute(
             """update sign_in_attempts set last_at = clock_timestamp() - make_interval(secs => %s)
                where key_hash = %s""",
-            [waits[-1], guess_limit(settings.code_key, ana.user_id).key],
+            [waits[-1], guess_limit(settings.code_keys[0], ana.user_id).key],
         )
         await refused(factors, ana, "not a code")
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900]
@@ -379,33 +377,36 @@ async def test_a_secret_moved_to_another_row_opens_nothing(
     assert await factors.check_code(ana, code) is Used.TOTP
 
 
-async def test_the_key_of_another_server_knows_no_recovery_code(
+async def test_recovery_codes_last_when_the_servers_secret_is_rotated(
     database: Database, vault: Vault, clock: FixedClock, ana: UserActor, set_up: SetUp
 ) -> None:
+    """They lie in a drawer for years: what recognizes them is kept with people's keys."""
     _, codes = await set_up(ana)
-    settings = FactorSettings(b"e" * 32, b"x" * 32, "visiona.example", "Visiona", ())
-    assert await refused(FactorService(database, vault, clock, settings), ana, codes[0]) == "invalid_code"
+    settings = FactorSettings((b"x" * 32,), "visiona.example", "Visiona", ())
+    rotated = FactorService(database, vault, clock, settings)
+    assert await rotated.check_code(ana, codes[0]) is Used.RECOVERY
+    assert await refused(rotated, ana, codes[0]) == "invalid_code"
 
 
-async def test_a_secret_from_before_people_had_keys_is_taken(
-    database: Database,
-    vault: Vault,
-    factors: FactorService,
-    clock: FixedClock,
-    settings: FactorSettings,
-    ana: UserActor,
-    set_up: SetUp,
-    owner: Connection,
+async def test_recovery_codes_from_before_are_taken_while_their_key_is_known(
+    database: Database, vault: Vault, clock: FixedClock, ana: UserActor, set_up: SetUp, owner: Connection
 ) -> None:
-    """Then it was encrypted under the server's key; it is sealed as it was, and only that key opens it."""
-    authenticator, _ = await set_up(ana)
-    nonce, about = b"n" * 12, f"visiona totp {ana.user_id}".encode()
-    before = AESGCM(settings.encryption_key).encrypt(nonce, authenticator.secret.encode(), about)
-    cipher = await vault.cipher(ana.user_id)
-    sealed = cipher.seal_bytes("totp_secrets.secret", b"\x01" + nonce + before)
-    await owner.execute("update totp_secrets set secret = %s where user_id = %s", [sealed, ana.user_id])
-    clock.instant += STEP
-    code = authenticator.at(clock.now())
-    other = FactorService(database, vault, clock, replace(settings, encryption_key=b"x" * 32))
-    assert await refused(other, ana, code) == "invalid_code"
-    assert await factors.check_code(ana, code) is Used.TOTP
+    """Then they were hashed under the server's key."""
+    _, codes = await set_up(ana)
+    for code, key in ((codes[0], b"c"), (codes[1], b"o")):
+        symbols = code.replace("-", "")
+        await owner.execute(
+            "update recovery_codes set code_hash = %s where user_id = %s and code_hash = %s",
+            [
+                recovery_hash(key * 32, ana.user_id, symbols),
+                ana.user_id,
+                recovery_hash(vault.secret("recovery-codes"), ana.user_id, symbols),
+            ],
+        )
+    keys = (b"c" * 32, b"o" * 32)
+    for known, expected in ((keys[:1], 1), (keys, 2)):
+        settings = FactorSettings(known, "visiona.example", "Visiona", ())
+        service = FactorService(database, vault, clock, settings)
+        assert await service.check_code(ana, codes[expected - 1]) is Used.RECOVERY
+        if expected == 1:
+            assert await refused(service, ana, codes[1]) == "invalid_code"

@@ -193,7 +193,7 @@ def shop_settings(owner_url: str, stripe_url: str, folder: Path, **more: Any) ->
             "limits": EVERYBODY_SIGNS_UP,
             "database_pool_size": 8,
             "replicate_api_token": "unused",
-            "replicate_webhook_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "replicate_webhook_secret": ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",),
             "stripe_api_key": KEY,
             "stripe_base_url": stripe_url,
             "stripe_webhook_secret": (WEBHOOK_SECRET,),

@@ -120,7 +120,7 @@ async def app(owner_url: str, app_url: str, tmp_path_factory: pytest.TempPathFac
             limits=EVERYBODY_SIGNS_UP,
             replicate_api_token="r8_test",
             replicate_base_url="http://127.0.0.1:9/v1",
-            replicate_webhook_secret="whsec_dGVzdCBzZWNyZXQgb2YgdGhlIHJvdXRlcw==",
+            replicate_webhook_secret=("whsec_dGVzdCBzZWNyZXQgb2YgdGhlIHJvdXRlcw==",),
             stripe_api_key="sk_test_pages",
             stripe_base_url="http://127.0.0.1:9",
             stripe_webhook_secret=("whsec_pages",),

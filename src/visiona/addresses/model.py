@@ -28,13 +28,13 @@ KEPT_AFTER_END = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class AddressSettings:
-    """`throttle_secret` is for the keys of limits, `link_secret` the one that mails write links with.
+    """`throttle_secret` is for the keys of limits, `link_secrets` are those that mails wrote links with.
 
     Asking for a new password is answered after `reset_floor_s` seconds, whether there is an account or not.
     """
 
     throttle_secret: bytes = field(repr=False)
-    link_secret: bytes = field(repr=False)
+    link_secrets: tuple[bytes, ...] = field(repr=False)
     reset_floor_s: float = 0.3
 
 

@@ -63,7 +63,7 @@ class AddressService:
         self._clock = clock
         self._passwords = passwords
         self._settings = settings
-        self._links = LinkTokens(settings.link_secret)
+        self._links = LinkTokens(*settings.link_secrets)
         self._ways_in = ways_in
 
     async def ask_again(self, actor: UserActor, client: ClientInfo) -> None:

@@ -168,10 +168,12 @@ async def verify(connection: Connection, anchors: Anchors, *, as_of: datetime | 
 class AuditService:
     """The chain and its anchors. The database must be the worker's."""
 
-    def __init__(self, database: Database, anchors: ObjectStore, key: AnchorKey) -> None:
+    def __init__(self, database: Database, anchors: ObjectStore, key: AnchorKey, *older: AnchorKey) -> None:
+        """`key` signs; what the older ones signed is believed as well."""
         self._database = database
         self._anchors = anchors
         self._key = key
+        self._trusted = tuple(known.public for known in (key, *older))
 
     @property
     def public_key(self) -> TrustedKey:
@@ -205,7 +207,7 @@ class AuditService:
         """Of the chain as it is now. Only signatures of `keys` count, if any are given: copies that nobody on
         this machine can change.
         """
-        found = await read_anchors(self._anchors, keys or (self._key.public,))
+        found = await read_anchors(self._anchors, keys or self._trusted)
         async with self._database.transaction(SystemActor("audit")) as connection:
             return await verify(connection, found)
 

@@ -25,16 +25,18 @@ Raises `RetryLater` where work on it has to end first.
 
 
 class ConsentService:
-    """`link_secret` is what links for other people are made with, `origin` where they lead."""
+    """`origin` is where links for other people lead."""
 
-    def __init__(
-        self, database: Database, vault: Vault, clock: Clock, link_secret: bytes, origin: str
-    ) -> None:
+    def __init__(self, database: Database, vault: Vault, clock: Clock, origin: str) -> None:
         self._database = database
         self._vault = vault
         self._clock = clock
-        self._link_secret = link_secret
         self._origin = origin
+
+    @property
+    def _link_secret(self) -> bytes:
+        """Of the vault's, which lasts: people withdraw by their link years later."""
+        return self._vault.secret("consent-links")
 
     # The account holder
 

@@ -7,7 +7,7 @@ constraint is valid was finished, and is not looked at again.
 
 import logging
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -26,6 +26,8 @@ BATCH = 500
 _LOCK_TIMEOUT = "10s"
 
 _Connection = AsyncConnection[TupleRow]
+Open = Callable[[int, bytes], bytes]
+"""What a value of this person is without what it was encrypted with before."""
 
 logger = logging.getLogger(__name__)
 
@@ -69,15 +71,18 @@ class Sealing:
             )
             return dict(await cursor.fetchall())
 
-    async def seal_rows(self, vault: Keys) -> int:
-        """Seal them all, and answer how many rows that were. Raises `MigrationError` for a missing key."""
+    async def seal_rows(self, vault: Keys, opened: Mapping[SealedColumn, Open]) -> int:
+        """Seal them all, and answer how many rows that were. What was encrypted otherwise before is `opened`.
+
+        Raises `MigrationError` for a missing key.
+        """
         tables: dict[str, list[SealedColumn]] = defaultdict(list)
         for column in SEALED:
             if column.table in {unfinished.table for unfinished in self.unfinished}:
                 tables[column.table].append(column)
         changed = 0
         for columns in tables.values():
-            table = _Table(self.connection, columns)
+            table = _Table(self.connection, columns, opened)
             rows = await table.seal(vault)
             if rows:
                 logger.info("sealed %d rows of %s", rows, table.name)
@@ -104,8 +109,11 @@ class Sealing:
 class _Table:
     """The sealed columns of one table; a row's are sealed together, since its constraints are checked so."""
 
-    def __init__(self, connection: _Connection, columns: Sequence[SealedColumn]) -> None:
+    def __init__(
+        self, connection: _Connection, columns: Sequence[SealedColumn], opened: Mapping[SealedColumn, Open]
+    ) -> None:
         self._connection = connection
+        self._opened = opened
         self._columns = columns
         self._owner = columns[0].owner
         self.name = columns[0].table
@@ -170,6 +178,8 @@ class _Table:
             if plain is None or plain[:1] == VERSION:
                 values[f"new_{column.column}"] = plain
                 continue
+            if column in self._opened:
+                plain = self._opened[column](row[self._owner], plain)
             values[f"new_{column.column}"] = cipher.seal_bytes(column.place, plain)
             if column.index is not None:
                 values[f"new_{column.index.column}"] = vault.blind_index(column.index.purpose, plain.decode())

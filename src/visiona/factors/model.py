@@ -3,6 +3,7 @@
 The libraries are imported where they are used: most processes and most requests never need them.
 """
 
+import contextlib
 import hashlib
 import hmac
 import io
@@ -40,7 +41,7 @@ WRONG_CODES_A_DAY = 30
 
 _NONCE_BYTES = 12
 _OLD_MARK = b"\x01"
-"""Put by migration 0015 before what was encrypted under the server's key."""
+"""Put by migration 0015 before what was encrypted under the server's key. Base32 has no such byte."""
 _DIGITS = re.compile(r"[0-9]{6}")
 _RECOVERY_CODE = re.compile(f"[{RECOVERY_ALPHABET}]{{10}}")
 _SEPARATORS = re.compile(r"[\s-]+")
@@ -49,22 +50,21 @@ _CREDENTIAL_ID_BYTES = range(16, 1024)
 
 @dataclass(frozen=True, slots=True)
 class FactorSettings:
-    """`encryption_key` (32 bytes) opens secrets of one-time codes from before each person had a key of their
-    own; `code_key` (at least 32) is for the HMACs of recovery codes and challenges.
+    """`code_keys` (at least 32 bytes each) are for the HMACs of challenges: the first makes them, all are
+    believed. Recovery codes were hashed with them before the vault had a secret for that.
 
     `rp_id` is the domain that passkeys are for, `origins` the origins whose pages may ask for one. An
     IP address is no domain: browsers refuse it.
     """
 
-    encryption_key: bytes = field(repr=False)
-    code_key: bytes = field(repr=False)
+    code_keys: tuple[bytes, ...] = field(repr=False)
     rp_id: str
     rp_name: str
     origins: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if len(self.encryption_key) != 32 or len(self.code_key) < 32:
-            raise ValueError("encryption_key has 32 bytes, code_key at least as many")
+        if not self.code_keys or any(len(key) < 32 for key in self.code_keys):
+            raise ValueError("there is a key for codes, of at least 32 bytes")
 
 
 class Used(StrEnum):
@@ -115,33 +115,33 @@ class FactorStatus:
 
 
 class SecretUnreadable(Exception):
-    """A stored secret was encrypted under another key or for somebody else."""
+    """A stored secret was sealed with another key or for somebody else."""
 
 
 def seal_secret(cipher: Cipher, secret: str) -> bytes:
     return cipher.seal(TOTP_SECRET.place, secret)
 
 
-def open_secret(cipher: Cipher, old_key: bytes, sealed: bytes) -> str:
-    """The secret, which people who set it up long ago have encrypted under the server's `old_key` inside.
-
-    Raises `SecretUnreadable`.
-    """
+def open_secret(cipher: Cipher, sealed: bytes) -> str:
+    """Raises `SecretUnreadable`."""
     try:
         secret = cipher.open_bytes(TOTP_SECRET.place, sealed)
-        return (_open_old(old_key, cipher.user_id, secret) if _is_old(secret) else secret).decode()
-    except (Unreadable, InvalidTag) as error:
+    except Unreadable as error:
         raise SecretUnreadable from error
+    if secret.startswith(_OLD_MARK):
+        raise SecretUnreadable
+    return secret.decode()
 
 
-def _is_old(secret: bytes) -> bool:
-    """Base32 has no such byte."""
-    return secret.startswith(_OLD_MARK)
-
-
-def _open_old(key: bytes, user_id: int, marked: bytes) -> bytes:
+def opened_old(keys: Iterable[bytes], user_id: int, marked: bytes) -> bytes:
+    """The secret behind the mark, which one of the server's `keys` encrypted before people had keys of their
+    own; as it is where none of them did.
+    """
     nonce, ciphertext = marked[1 : 1 + _NONCE_BYTES], marked[1 + _NONCE_BYTES :]
-    return AESGCM(key).decrypt(nonce, ciphertext, f"visiona totp {user_id}".encode())
+    for key in keys:
+        with contextlib.suppress(InvalidTag):
+            return AESGCM(key).decrypt(nonce, ciphertext, f"visiona totp {user_id}".encode())
+    return marked
 
 
 def new_totp(account: str, issuer: str) -> TotpSetup:
@@ -257,28 +257,31 @@ class Challenges:
     _NONCE_BYTES = 24
     _END_BYTES = 8
 
-    def __init__(self, key: bytes) -> None:
-        self._key = key
+    def __init__(self, key: bytes, *older: bytes) -> None:
+        """`key` makes challenges; those of the older ones are taken as well."""
+        self._keys = (key, *older)
 
     def issue(self, purpose: Purpose, user_id: int | None, now: datetime) -> bytes:
         """`user_id` is None where nobody is known yet."""
         end = int((now + CHALLENGE_TTL).timestamp())
         body = secrets.token_bytes(self._NONCE_BYTES) + end.to_bytes(self._END_BYTES, "big")
-        return body + self._signature(body, purpose, user_id)
+        return body + _signature(self._keys[0], body, purpose, user_id)
 
     def end_of(self, challenge: bytes, purpose: Purpose, user_id: int | None, now: datetime) -> datetime:
         """When this challenge ends. Raises `PasskeyRefused` unless it was made here, for this, and lives."""
         body = challenge[: self._NONCE_BYTES + self._END_BYTES]
         signature = challenge[len(body) :]
-        if not hmac.compare_digest(signature, self._signature(body, purpose, user_id)):
+        made = [_signature(key, body, purpose, user_id) for key in self._keys]
+        if not any(hmac.compare_digest(signature, one) for one in made):
             raise PasskeyRefused("another challenge")
         end = datetime.fromtimestamp(int.from_bytes(body[self._NONCE_BYTES :], "big"), UTC)
         if end <= now:
             raise PasskeyRefused("late")
         return end
 
-    def _signature(self, body: bytes, purpose: Purpose, user_id: int | None) -> bytes:
-        return _hmac(self._key, "challenge", purpose, "" if user_id is None else str(user_id), body.hex())
+
+def _signature(key: bytes, body: bytes, purpose: Purpose, user_id: int | None) -> bytes:
+    return _hmac(key, "challenge", purpose, "" if user_id is None else str(user_id), body.hex())
 
 
 def challenge_hash(challenge: bytes) -> bytes:

@@ -75,7 +75,12 @@ class FactorService:
         self._vault = vault
         self._clock = clock
         self._settings = settings
-        self._challenges = Challenges(settings.code_key)
+        self._challenges = Challenges(*settings.code_keys)
+
+    @property
+    def _recovery_key(self) -> bytes:
+        """Of the vault's, which lasts: recovery codes lie in a drawer for years."""
+        return self._vault.secret("recovery-codes")
 
     async def status(self, actor: UserActor) -> FactorStatus:
         cipher = await self._vault.cipher(actor.user_id)
@@ -113,7 +118,7 @@ class FactorService:
             raise _two_factor_on()
         try:
             cipher = await self._vault.cipher(actor.user_id)
-            secret = open_secret(cipher, self._settings.encryption_key, totp.sealed)
+            secret = open_secret(cipher, totp.sealed)
         except SecretUnreadable as error:
             raise _two_factor_not_begun() from error
         return totp_setup(secret, account_label, self._settings.rp_name)
@@ -169,7 +174,7 @@ class FactorService:
         wait is not tried, and does not lengthen the wait. After `WRONG_CODES_A_DAY` only recovery codes,
         which are too long to guess, and passkeys help until the first of those is a day old.
         """
-        limits = (guess_limit(self._settings.code_key, actor.user_id),)
+        limits = (guess_limit(self._settings.code_keys[0], actor.user_id),)
         guess = totp_digits(code) is not None
         async with self._database.transaction(actor) as connection:
             await count_attempt(connection, limits)
@@ -202,8 +207,9 @@ class FactorService:
     ) -> Used | None:
         symbols = recovery_symbols(code)
         if symbols is not None:
-            hashed = recovery_hash(self._settings.code_key, actor.user_id, symbols)
-            if not await store.spend_recovery_code(connection, actor.user_id, hashed):
+            keys = (self._recovery_key, *self._settings.code_keys)
+            hashes = [recovery_hash(key, actor.user_id, symbols) for key in keys]
+            if not await store.spend_recovery_code(connection, actor.user_id, hashes):
                 return None
             left = await store.recovery_codes_left(connection, actor.user_id)
             await audit.record(connection, actor.user_id, Action.RECOVERY_CODE_USED, {"left": left})
@@ -221,7 +227,7 @@ class FactorService:
         if digits is None:
             return None
         try:
-            secret = open_secret(cipher, self._settings.encryption_key, totp.sealed)
+            secret = open_secret(cipher, totp.sealed)
         except SecretUnreadable:
             logger.error(  # noqa: TRY400 - where it was raised says nothing more
                 "the secret of user %s cannot be decrypted: was the secret key changed?", cipher.user_id
@@ -235,7 +241,7 @@ class FactorService:
             connection,
             actor.user_id,
             [
-                recovery_hash(self._settings.code_key, actor.user_id, symbols)
+                recovery_hash(self._recovery_key, actor.user_id, symbols)
                 for symbols in map(recovery_symbols, codes)
                 if symbols is not None
             ],

@@ -82,11 +82,12 @@ async def recovery_codes_left(connection: Connection, user_id: int) -> int:
     )
 
 
-async def spend_recovery_code(connection: Connection, user_id: int, code_hash: bytes) -> bool:
+async def spend_recovery_code(connection: Connection, user_id: int, hashes: list[bytes]) -> bool:
+    """The one code that has one of these."""
     cursor = await connection.execute(
         """update recovery_codes set used_at = now()
-           where user_id = %s and code_hash = %s and used_at is null""",
-        [user_id, code_hash],
+           where user_id = %s and code_hash = any(%s) and used_at is null""",
+        [user_id, hashes],
     )
     return cursor.rowcount == 1
 

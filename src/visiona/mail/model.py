@@ -134,26 +134,29 @@ class LinkTokens:
     36 bytes as 48 characters: each token has one spelling.
     """
 
-    def __init__(self, secret: bytes) -> None:
-        if len(secret) < 32:
+    def __init__(self, secret: bytes, *older: bytes) -> None:
+        """`secret` issues; what the older ones issued is read as well."""
+        self._secrets = (secret, *older)
+        if any(len(one) < 32 for one in self._secrets):
             raise ValueError("the secret of links has at least 32 bytes")
-        self._secret = secret
 
     def issue(self, link_id: uuid.UUID) -> str:
-        return urlsafe_b64encode(link_id.bytes + self._proof(link_id.bytes)).decode("ascii")
+        return urlsafe_b64encode(link_id.bytes + _proof(self._secrets[0], link_id.bytes)).decode("ascii")
 
     def read(self, token: str) -> uuid.UUID | None:
-        """The id of the link, None for what was not issued with this secret. Takes the same time for any
+        """The id of the link, None for what was not issued with these secrets. Takes the same time for any
         wrong proof.
         """
         if not _TOKEN.fullmatch(token):
             return None
         content = urlsafe_b64decode(token)
         identity, proof = content[:_ID_BYTES], content[_ID_BYTES:]
-        return uuid.UUID(bytes=identity) if hmac.compare_digest(proof, self._proof(identity)) else None
+        genuine = any(hmac.compare_digest(proof, _proof(secret, identity)) for secret in self._secrets)
+        return uuid.UUID(bytes=identity) if genuine else None
 
-    def _proof(self, identity: bytes) -> bytes:
-        return hmac.digest(self._secret, b"link:" + identity, "sha256")[:_PROOF_BYTES]
+
+def _proof(secret: bytes, identity: bytes) -> bytes:
+    return hmac.digest(secret, b"link:" + identity, "sha256")[:_PROOF_BYTES]
 
 
 # Words

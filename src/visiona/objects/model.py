@@ -82,7 +82,7 @@ class PlainObject:
 
 
 class LinkSigner:
-    """Signs links to objects: HMAC-SHA256 over key and expiry. What `older` secrets signed is believed too."""
+    """Signs links to objects: HMAC-SHA256 over key and expiry. What `older` ones signed is believed."""
 
     def __init__(self, secret: bytes, *older: bytes) -> None:
         self._secrets = (secret, *older)
@@ -97,7 +97,7 @@ class LinkSigner:
         """Raises `NotFound` for a link that was not made here or has expired."""
         given = signature.encode()
         genuine = any(
-            [hmac.compare_digest(_signature(one, key, expires).encode(), given) for one in self._secrets]
+            hmac.compare_digest(_signature(one, key, expires).encode(), given) for one in self._secrets
         )
         if not genuine or expires <= now.timestamp():
             raise NotFound(

@@ -44,6 +44,7 @@ _RETRIED_IF_NOT = frozenset({UNREACHABLE})
 _MAX_PROBLEM_BYTES = 65_536
 _PROBLEM_SHARE = 1 / 15  # of a call's deadline: 2 s of 30
 _SECRET_REFRESH_S = 60.0
+_SECRET_OVERLAP_S = 300.0  # older signatures are refused anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,8 @@ class ReplicateClient:
         self._authorization = {"Authorization": f"Bearer {config.token}"}
         self._asking = asyncio.Lock()
         self._owner = config.owner
-        self._secret = config.webhook_secret
-        self._secret_asked_at = float("-inf")
+        self._secrets: tuple[str, ...] = ()
+        self._secret_asked_at = self._rotated_at = float("-inf")
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -88,20 +89,26 @@ class ReplicateClient:
                 self._owner = await self.get("/account", read_username)
             return self._owner
 
-    async def webhook_secret(self, *, refresh: bool = False) -> str:
-        """The secret that webhooks are signed with. `refresh` asks again, as after a signature that
+    async def webhook_secrets(self, *, refresh: bool = False) -> tuple[str, ...]:
+        """The secrets that webhooks may be signed with. `refresh` asks again, as after a signature that
         does not match (the secret may have been rotated), but at most once a minute, so that forged
-        webhooks do not turn into requests. A configured secret is never replaced.
+        webhooks do not turn into requests. The one before stays good for webhooks that were on their way
+        when it was rotated. Configured ones are never replaced.
         """
-        if self.config.webhook_secret:
-            return self.config.webhook_secret
+        if self.config.webhook_secrets:
+            return self.config.webhook_secrets
         async with self._asking:
             now = asyncio.get_running_loop().time()
             stale = refresh and now - self._secret_asked_at >= _SECRET_REFRESH_S
-            if not self._secret or stale:
+            if not self._secrets or stale:
                 self._secret_asked_at = now
-                self._secret = await self.get("/webhooks/default/secret", _read_usable_secret)
-            return self._secret
+                fresh = await self.get("/webhooks/default/secret", _read_usable_secret)
+                if fresh not in self._secrets[:1]:
+                    self._secrets = (fresh, *self._secrets[:1])
+                    self._rotated_at = now
+            if now - self._rotated_at > _SECRET_OVERLAP_S:
+                self._secrets = self._secrets[:1]
+            return self._secrets
 
     async def get(self, path: str, read: Callable[[bytes], T], query: Mapping[str, str] | None = None) -> T:
         limit = self.config.max_page_bytes if query is not None else self.config.max_answer_bytes

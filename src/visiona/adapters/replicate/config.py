@@ -13,7 +13,7 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicateConfig:
-    """`owner` empty: the account that the token belongs to. `webhook_secret` empty: asked from the API.
+    """`owner` empty: the account that the token belongs to. `webhook_secrets` empty: asked from the API.
 
     `delivery_hosts` are where outputs may be fetched from. A plain name means itself and its
     subdomains over HTTPS on the usual port; `host:port` means exactly that, HTTP allowed, and is
@@ -27,7 +27,7 @@ class ReplicateConfig:
     token: str = field(repr=False)
     base_url: str = "https://api.replicate.com/v1"
     owner: str = ""
-    webhook_secret: str = field(default="", repr=False)
+    webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
     trainer: str = "ostris/flux-dev-lora-trainer"
     trainer_version: str = "26dce37af90b9d997eeb970d92e47de3064d46c300504ae376c75bef6a9022d2"
     destination_prefix: str = "visiona"
@@ -53,5 +53,5 @@ class ReplicateConfig:
         if not all(usable_name(name) for name in (self.owner or "me", self.destination_prefix)):
             raise ValueError("the owner and the destination prefix must be plain names")
         DeliveryHosts(self.delivery_hosts)
-        if self.webhook_secret:
-            signing_key(self.webhook_secret)
+        for secret in self.webhook_secrets:
+            signing_key(secret)

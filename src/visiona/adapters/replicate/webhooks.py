@@ -1,6 +1,6 @@
 """Replicate's webhooks: is this one genuine, and what is it about?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -25,12 +25,12 @@ class WebhookNotice:
     state: RemoteState
 
 
-def verify_webhook(secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
+def verify_webhook(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now: datetime) -> str:
     """The webhook's id, which is the same when it is sent again. Raises `InvalidSignature`.
 
     `body` is the request's raw bytes: parsing and writing JSON again would not give the same.
     """
-    return verify_signature([secret], headers, body, now)
+    return verify_signature(secrets, headers, body, now)
 
 
 def read_webhook(body: bytes) -> WebhookNotice:

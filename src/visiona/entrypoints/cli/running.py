@@ -111,7 +111,7 @@ def _replicate_sandbox(settings: Settings, port: int) -> object:
         data_dir=settings.data_dir / "sandbox",
         public_url=f"http://127.0.0.1:{port}",
         token=settings.replicate_api_token or "",
-        webhook_secret=settings.replicate_webhook_secret or "",
+        webhook_secret=next(iter(settings.replicate_webhook_secret), ""),
         training_seconds=settings.sandbox_training_seconds,
         generation_seconds=settings.sandbox_generation_seconds,
         environment=settings.environment,
