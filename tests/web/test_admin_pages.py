@@ -1,5 +1,6 @@
 """Administrators' pages and API over HTTP: for others they do not exist, and each act leaves its trace."""
 
+import re
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
@@ -122,7 +123,7 @@ def lines_of(page: Markup) -> list[str]:
 
 def _request(name: str, user_id: int) -> tuple[str, str]:
     method, _, path = name.partition(" ")
-    return method, path.replace("{user_id}", str(user_id))
+    return method, re.sub(r"\{(user|report)_id\}", str(user_id), path)
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json", "*/*"])
@@ -291,7 +292,8 @@ async def test_acts_want_a_fresh_session(admin: Visitor, alice: Person, owner: C
         if method == "POST":
             answer = await admin.http.request(method, route, headers=OWN)
             led = (answer.status_code, answer.headers.get("location"))
-            assert led == ((403, None) if route.startswith("/api/") else (303, "/confirm?next=/admin")), name
+            back = "/admin/reports" if route.startswith("/admin/reports") else "/admin"
+            assert led == ((403, None) if route.startswith("/api/") else (303, f"/confirm?next={back}")), name
     assert await log_of(owner, alice.id) == ["admin.viewed"]
 
     wrong = await admin.send("/confirm", how="password", password="wrong", next=path)
