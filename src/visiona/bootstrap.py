@@ -10,8 +10,9 @@ import hmac
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -43,6 +44,7 @@ from visiona.adapters.replicate import (
     read_webhook,
     verify_webhook,
 )
+from visiona.adapters.sentry import report_failures
 from visiona.adapters.smtp import SmtpConfig, SmtpMailer
 from visiona.adapters.stripe import (
     EVENTS,
@@ -125,6 +127,9 @@ from visiona.ports.errors import ProviderError, ProviderUnavailable
 from visiona.ports.mailer import Mailer, Message
 from visiona.ports.master_key import MasterKey
 from visiona.ports.storage import ObjectStore
+from visiona.privacy import jobs as privacy_jobs
+from visiona.privacy.model import PrivacySettings
+from visiona.privacy.service import PrivacyService, Rooms
 from visiona.provenance.service import ProvenanceService
 from visiona.safety import jobs as safety_jobs
 from visiona.safety.model import LimitSettingError, SpendingLimits, read_amount, read_cap, read_rates
@@ -168,6 +173,7 @@ class App:
     audit: AuditService
     keys: KeyService
     consents: ConsentService
+    privacy: PrivacyService
     provenance: ProvenanceService
     inbox: InboxService
     safety: Safety
@@ -227,6 +233,7 @@ class App:
             *consent_jobs.jobs(
                 self.consents, (self.generations.forget, self.clones.forget, self.photos.forget)
             ),
+            *privacy_jobs.jobs(self.privacy),
             *billing_jobs.jobs(self.billing),
             *payment_jobs.jobs(self.payments),
             *object_jobs.jobs(self.objects),
@@ -318,6 +325,18 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
         provenance=ProvenanceService(database, imaging, _derived(secret, "throttle")),
         keys=KeyService(database, vault, clock),
         consents=ConsentService(database, vault, clock, settings.origin),
+        privacy=PrivacyService(
+            database,
+            vault,
+            clock,
+            Rooms(clones, generations, payments, objects, clerk),
+            PrivacySettings(
+                grace=timedelta(days=settings.erasure_grace_days),
+                invoice_years=settings.invoice_years,
+                receipt_key=_derived(secret, "receipts"),
+                mail_wait=timedelta(minutes=30) if settings.smtp_url else timedelta(0),
+            ),
+        ),
         inbox=InboxService(database, _handlers(accounts, clones, generations, payments)),
         safety=safety,
         vault=vault,
@@ -343,6 +362,15 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
             database.close,
         ],
     )
+
+
+def watch_failures(settings: Settings) -> None:
+    """Have this process's failures told to Sentry, where that is wanted. Raises `SettingsError`."""
+    if settings.sentry_dsn is not None:
+        try:
+            report_failures(settings.sentry_dsn, release=f"visiona@{version('visiona')}", environment=settings.environment)
+        except ValueError as error:
+            raise SettingsError(f"VISIONA_SENTRY_DSN cannot be used: {error}.") from None
 
 
 def open_vault(settings: Settings, clock: Clock) -> Vault:

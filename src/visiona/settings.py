@@ -17,6 +17,8 @@ class SettingsError(ValueError):
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LONGEST_BACKUP_DAYS = 30
 """What people are told: what they delete is in no backup after this."""
+LONGEST_GRACE_DAYS = 30
+"""The law wants erasure within a month."""
 REPLICATE_WEBHOOK_PATH = "/api/webhooks/replicate"
 STRIPE_WEBHOOK_PATH = "/api/payment/webhook"
 CLERK_WEBHOOK_PATH = "/api/webhooks/clerk"
@@ -46,6 +48,9 @@ class Settings:
 
     backup_url: str | None = None
     backup_days: int = LONGEST_BACKUP_DAYS
+
+    erasure_grace_days: int = 7
+    invoice_years: int = 10
 
     master_keys: tuple[str, ...] = field(default=(), repr=False)
     keys_url: str | None = None
@@ -107,6 +112,7 @@ class Settings:
 
     worker_concurrency: int = 8
     log_level: str = "INFO"
+    sentry_dsn: str | None = field(default=None, repr=False)
 
     @property
     def production(self) -> bool:
@@ -296,6 +302,8 @@ def _check(settings: Settings) -> None:
         raise SettingsError("VISIONA_MAIL_FROM is missing: who mails come from, like hello@example.com.")
     if not 1 <= settings.backup_days <= LONGEST_BACKUP_DAYS:
         raise SettingsError(f"VISIONA_BACKUP_DAYS must be between 1 and {LONGEST_BACKUP_DAYS}.")
+    if not 0 <= settings.erasure_grace_days <= LONGEST_GRACE_DAYS:
+        raise SettingsError(f"VISIONA_ERASURE_GRACE_DAYS must be between 0 and {LONGEST_GRACE_DAYS}.")
     unknown = set(settings.enhancers) - {"openai", "anthropic"}
     if unknown:
         raise SettingsError(f"VISIONA_ENHANCERS names unknown services: {', '.join(sorted(unknown))}.")
@@ -331,5 +339,7 @@ def _check_production(settings: Settings) -> None:
         )
     if settings.billing and not settings.stripe_base_url.startswith("https://"):
         raise SettingsError("VISIONA_STRIPE_BASE_URL must be an https:// address in production.")
+    if settings.sentry_dsn and not settings.sentry_dsn.startswith("https://"):
+        raise SettingsError("VISIONA_SENTRY_DSN must be an https:// address in production.")
     if not settings.origin.startswith("https://"):
         raise SettingsError("VISIONA_PUBLIC_URL must be an https:// address in production.")

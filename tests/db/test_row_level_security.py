@@ -180,6 +180,12 @@ TABLES = {
         app="own own - -", worker="own - - -", owner="user_id", update="asked_at",
         insert="(id, user_id, subject, state, label, expires_at) "
                "values (gen_random_uuid(), %(user)s, 'other', 'asked', '\\xf8', now() + interval '1 day')"),
+    "public.erasures": Table(
+        app="- own own -", worker="system system system -", owner="user_id", update="state",
+        insert="(id, user_id, cause, due_at) values (gen_random_uuid(), %(user)s, 'person', now())"),
+    "public.exports": Table(
+        app="own own - -", worker="system - system -", owner="user_id", update="state",
+        insert="(id, user_id) values (gen_random_uuid(), %(user)s)"),
     "public.departed_subjects": Table(
         app="- - - -", worker="system system - -", owner=None, update="departed_at",
         insert="(subject_hash) values (decode(repeat('00', 32), 'hex'))"),

@@ -677,6 +677,11 @@ async def find_by_subject(connection: Connection, subject: str) -> int | None:
     return await store.find_id_by_subject(connection, subject)
 
 
+async def depart(connection: Connection, subject: str) -> None:
+    """On a transaction of the worker's system: nobody of this subject is let in again, whatever is told late."""
+    await store.depart(connection, subject)
+
+
 async def _user(connection: Connection, cipher: Cipher) -> User:
     user = await store.find_user(connection, cipher)
     if user is None:

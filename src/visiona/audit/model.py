@@ -23,6 +23,9 @@ class Action(StrEnum):
     SIGNED_OUT = "account.signed_out"
     ACCOUNT_DELETED = "account.deleted"
     ACCOUNT_ERASED = "account.erased"
+    ERASURE_ASKED = "account.erasure_asked"
+    ERASURE_TAKEN_BACK = "account.erasure_taken_back"
+    EXPORT_ASKED = "account.export_asked"
     ADDRESS_CONFIRMED = "account.address_confirmed"
     PASSWORD_RESET_ASKED = "account.password_reset_asked"  # noqa: S105 - the name of an action
     PASSWORD_CHANGED = "account.password_changed"  # noqa: S105 - the name of an action
@@ -68,6 +71,7 @@ class Action(StrEnum):
     ADMIN_SESSIONS_ENDED = "admin.sessions_ended"
     ADMIN_REPORT_VIEWED = "admin.report_viewed"
     ADMIN_REPORT_DISMISSED = "admin.report_dismissed"
+    ADMIN_ERASURE_ORDERED = "admin.erasure_ordered"
     ADMIN_IMAGE_TAKEN_DOWN = "admin.image_taken_down"
 
 

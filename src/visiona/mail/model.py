@@ -36,6 +36,8 @@ class Kind(StrEnum):
     IMAGE_TAKEN_DOWN = "image_taken_down"
     IMAGE_REPORTED = "image_reported"
     COST_CAP_REACHED = "cost_cap_reached"
+    ERASURE_ASKED = "erasure_asked"
+    ERASURE_BEGINS = "erasure_begins"
 
 
 class MailState(StrEnum):
@@ -199,7 +201,9 @@ def compose(
 
     `link` is needed by `verify_address`, `reset_password` and `change_address`. Details: `left` (how many)
     by `recovery_codes_used`; `date` (ISO 8601) and `amount` (as people read it) by `trial_ends`; `amount`
-    and `next_attempt` (ISO 8601 or None) by `payment_failed`; `cap` and `date` by `cost_cap_reached`. Raises `ValueError` where one is missing.
+    and `next_attempt` (ISO 8601 or None) by `payment_failed`; `cap` and `date` by `cost_cap_reached`;
+    `receipt` by `erasure_asked`, with `day` (ISO 8601), and `erasure_begins`. Raises `ValueError` where one is
+    missing.
     """
     if link is None and link_path(kind) is not None:
         raise ValueError(f"a mail of the kind {kind} needs a link")
@@ -415,6 +419,31 @@ def _cost_cap_reached(facts: _Facts) -> Words:
     )
 
 
+def _erasure_asked(facts: _Facts) -> Words:
+    return Words(
+        f"Your {facts.product} account will be deleted",
+        (
+            f"You asked for it. From {_day(facts.details['day'])} everything is deleted that is kept of you, here "
+            "and at the firms that work for us. Until then you can look at it, export it, or change your mind.",
+            f"Keep this code of your receipt: {facts.details['receipt']}. It shows afterwards what was deleted.",
+        ),
+        ("Keep my account", f"{facts.origin}/account/privacy"),
+        ("If it was not you, take it back and change your password at once.",),
+    )
+
+
+def _erasure_begins(facts: _Facts) -> Words:
+    receipt = facts.details["receipt"]
+    return Words(
+        f"Your {facts.product} account is being deleted",
+        (
+            "Everything that is kept of you is being deleted now, this address too: it is the last mail.",
+            f"The code of your receipt is {receipt}.",
+        ),
+        ("Your receipt", f"{facts.origin}/receipts/{receipt}"),
+    )
+
+
 _WORDS: Final[Mapping[Kind, Callable[[_Facts], Words]]] = {
     Kind.VERIFY_ADDRESS: _verify_address,
     Kind.RESET_PASSWORD: _reset_password,
@@ -433,6 +462,8 @@ _WORDS: Final[Mapping[Kind, Callable[[_Facts], Words]]] = {
     Kind.IMAGE_TAKEN_DOWN: _image_taken_down,
     Kind.IMAGE_REPORTED: _image_reported,
     Kind.COST_CAP_REACHED: _cost_cap_reached,
+    Kind.ERASURE_ASKED: _erasure_asked,
+    Kind.ERASURE_BEGINS: _erasure_begins,
 }
 
 

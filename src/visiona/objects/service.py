@@ -76,6 +76,12 @@ class ObjectService:
                 raise RetryLater("a backup is being made")
         await self._objects.delete(keys)
 
+    async def delete_all(self, user_id: int) -> int:
+        """Whatever is sealed with this person's key, known to a row or not. Answers how much that was."""
+        keys = await self._objects.list_keys(f"u{user_id}/")
+        await self._objects.delete(keys)
+        return len(keys)
+
     async def sweep(self) -> None:
         """Delete what was put an hour ago and never became part of anything, and what a process that was
         killed has left unsealed on this machine.

@@ -89,6 +89,9 @@ class PaymentSettings:
     patience_s: float = 30.0
 
 
+_ENDED = frozenset({SubscriptionStatus.CANCELED, SubscriptionStatus.INCOMPLETE_EXPIRED})
+
+
 class PaymentService:
     def __init__(
         self,
@@ -400,6 +403,31 @@ class PaymentService:
             return None
         await store.link_customer(connection, user_id, customer_id)
         return user_id
+
+    async def end_subscriptions(self, user_id: int) -> int:
+        """Nothing is charged to this person any more, from now on. Answers how many subscriptions that ended.
+
+        Raises `RetryLater`.
+        """
+        async with self._database.transaction(SystemActor("payments")) as connection:
+            customer = await store.customer(connection, user_id)
+        if customer is None or customer.customer_id is None or customer.mode != self._settings.mode:
+            return 0
+        try:
+            report = await self._payments.report(customer.customer_id)
+            living = [one for one in report.subscriptions if one.status not in _ENDED]
+            for subscription in living:
+                await self._payments.end_subscription(subscription.id)
+        except ProviderError as error:
+            raise RetryLater(str(error)) from error
+        return len(living)
+
+    async def delete_customer(self, customer_id: str) -> None:
+        """At the payment service, for good. Raises `RetryLater`."""
+        try:
+            await self._payments.delete_customer(customer_id)
+        except ProviderError as error:
+            raise RetryLater(str(error)) from error
 
     async def sync(self, user_id: int) -> None:
         """Read the customer's account and put on record what follows. Raises `RetryLater`.

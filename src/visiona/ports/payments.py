@@ -244,6 +244,16 @@ class Payments(Protocol):
 
     async def report(self, customer_id: str) -> CustomerReport: ...
 
+    async def end_subscription(self, subscription_id: str) -> None:
+        """Now, with no further charge; one that has ended is fine."""
+        ...
+
+    async def delete_customer(self, customer_id: str) -> None:
+        """For good, with their subscriptions and payment methods; already gone is fine. Invoices stay, as the
+        law demands of whoever took the money.
+        """
+        ...
+
     async def customer_of_charge(self, charge_id: str) -> str | None: ...
 
     async def invoice_pages(self, invoice_id: str) -> InvoicePages: ...

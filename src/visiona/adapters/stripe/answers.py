@@ -47,6 +47,13 @@ class Customer(msgspec.Struct):
     metadata: Metadata | None = None
 
 
+class Canceled(msgspec.Struct):
+    """A subscription whose state is all that is asked for."""
+
+    id: Id
+    status: str
+
+
 class Recurring(msgspec.Struct):
     interval: str
     interval_count: int = 1

@@ -1,16 +1,17 @@
 """Implements `ports.payments.Payments` on Stripe."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from visiona.adapters.stripe.answers import ChargeOwner, Customer, InvoiceLinks, Session, id_of
+from visiona.adapters.stripe.answers import Canceled, ChargeOwner, Customer, InvoiceLinks, Session, id_of
 from visiona.adapters.stripe.calls import StripeCalls
 from visiona.adapters.stripe.config import StripeConfig
 from visiona.adapters.stripe.portal import Portal
 from visiona.adapters.stripe.prices import PLAN, active_price
 from visiona.adapters.stripe.publishing import Publishing
 from visiona.adapters.stripe.reports import CustomerReports
-from visiona.ports.errors import ProviderRejected
+from visiona.ports.errors import ProviderNotFound, ProviderRejected
 from visiona.ports.payments import (
     Checkout,
     CheckoutOrder,
@@ -115,6 +116,22 @@ class StripePayments:
 
     async def report(self, customer_id: str) -> CustomerReport:
         return await self._reports.report(customer_id)
+
+    async def end_subscription(self, subscription_id: str) -> None:
+        with contextlib.suppress(ProviderNotFound):
+            await self._calls.post(
+                "cancel subscription",
+                lambda v1, options: v1.subscriptions.cancel_async(subscription_id, {}, options),
+                Canceled,
+            )
+
+    async def delete_customer(self, customer_id: str) -> None:
+        with contextlib.suppress(ProviderNotFound):
+            await self._calls.post(
+                "delete customer",
+                lambda v1, options: v1.customers.delete_async(customer_id, {}, options),
+                Customer,
+            )
 
     async def customer_of_charge(self, charge_id: str) -> str | None:
         charge = await self._calls.get(

@@ -1,0 +1,1 @@
+"""Erasure and export of everything that is kept of a person."""

@@ -1,0 +1,183 @@
+"""Erasures, exports and receipts, as they are seen. Pure."""
+
+import json
+import uuid
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from visiona.core.clock import rfc3339
+from visiona.core.errors import Conflict, NotFound, TooMany
+from visiona.privacy.catalogue import CATALOGUE
+
+MOST_EXPORTS_A_DAY: Final = 3
+EXPORT_LIFETIME: Final = timedelta(days=7)
+STEPS: Final = ("work", "mail", "payments", "identity", "training", "rows", "objects", "key")
+"""What an erasure does, in this order; each is confirmed before the next."""
+
+_FIRST_PAUSE: Final = timedelta(seconds=5)
+_LONGEST_PAUSE: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacySettings:
+    """`mail_wait` is how long a last mail is waited for before the address is destroyed."""
+
+    grace: timedelta
+    invoice_years: int
+    receipt_key: bytes = field(repr=False)
+    mail_wait: timedelta = timedelta(minutes=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """`user_id` is there until it is done. `trouble` is what holds it up, where something does."""
+
+    id: uuid.UUID
+    user_id: int | None
+    cause: str
+    state: str
+    asked_at: datetime
+    due_at: datetime
+    started_at: datetime | None
+    steps: Mapping[str, Any]
+    attempts: int = 0
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """`done` of `total` files are in it; `size` is that of the whole archive, in bytes."""
+
+    id: uuid.UUID
+    state: str
+    done: int
+    total: int
+    object_key: str | None
+    size: int | None
+    created_at: datetime
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """What other firms know somebody and their things by; kept until they have confirmed."""
+
+    subject: str
+    customer: str | None
+    versions: tuple[str, ...]
+    archives: tuple[str, ...]
+
+
+def pause_after(attempts: int) -> timedelta:
+    """Five seconds, ten, and so on, to an hour."""
+    return min(_FIRST_PAUSE * 2 ** min(attempts, 20), _LONGEST_PAUSE)
+
+
+# Receipts
+
+
+def receipt(erasure: Erasure, finished_at: datetime, settings: PrivacySettings) -> bytes:
+    """What was deleted, signed: nothing in it says whose it was."""
+    kept = [{"what": table.name, "why": table.keeps} for table in CATALOGUE if table.keeps]
+    kept.append(
+        {
+            "what": "invoices at the payment service",
+            "why": "Commercial and tax law demand it of whoever took the money.",
+            "until": str(finished_at.year + settings.invoice_years),
+        }
+    )
+    facts = {
+        "receipt": str(erasure.id),
+        "cause": erasure.cause,
+        "asked_at": rfc3339(erasure.asked_at),
+        "finished_at": rfc3339(finished_at),
+        "steps": erasure.steps,
+        "kept": kept,
+        "backups": "Every backup holds what it holds sealed with a key that is destroyed.",
+    }
+    key = _signing_key(settings)
+    public = b64encode(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
+    signature = b64encode(key.sign(_signed(facts))).decode()
+    return json.dumps({**facts, "key": public, "signature": signature}, indent=2).encode()
+
+
+def public_key(settings: PrivacySettings) -> str:
+    """By which receipts of this Visiona are told from others."""
+    return b64encode(
+        _signing_key(settings).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    ).decode()
+
+
+def verify_receipt(data: bytes, key: str) -> Mapping[str, Any]:
+    """What it says. Raises `ValueError` for one that was changed, or that another key signed."""
+    try:
+        facts = json.loads(data)
+        signature = b64decode(facts.pop("signature"))
+        signed_by = facts.pop("key")
+        Ed25519PublicKey.from_public_bytes(b64decode(key)).verify(signature, _signed(facts))
+    except (InvalidSignature, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError("this is no receipt of this Visiona, or it was changed") from error
+    if signed_by != key:
+        raise ValueError("this receipt names another key")
+    return facts
+
+
+def _signing_key(settings: PrivacySettings) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(settings.receipt_key)
+
+
+def _signed(facts: Mapping[str, Any]) -> bytes:
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return b"visiona receipt\n" + text.encode()
+
+
+def step(now: datetime, count: Any) -> dict[str, Any]:
+    """A confirmed one, as it is kept and stands in the receipt."""
+    return {"at": rfc3339(now.astimezone(UTC)), "count": count}
+
+
+# Refusals
+
+
+def leaving() -> Conflict:
+    return Conflict(
+        "account_closing",
+        "This account is being deleted. You can look at everything, export it, or take the deletion back.",
+    )
+
+
+def already_leaving() -> Conflict:
+    return Conflict("erasure_open", "The deletion of this account is under way already.")
+
+
+def not_leaving() -> Conflict:
+    return Conflict("erasure_over", "There is no deletion of this account to take back, or it has begun.")
+
+
+def export_open() -> Conflict:
+    return Conflict("export_open", "An export is being made already.")
+
+
+def too_many_exports() -> TooMany:
+    return TooMany("too_many_exports", "That is enough exports for a day.", retry_after=3600)
+
+
+def export_not_found() -> NotFound:
+    return NotFound("export_not_found", "There is no such export, or it is not ready.")
+
+
+def receipt_not_found() -> NotFound:
+    return NotFound("receipt_not_found", "There is no such receipt.")
+
+
+def cannot_be_erased() -> Conflict:
+    return Conflict(
+        "erasure_refused", "There is nobody of this id, they are administrators, or it is asked for."
+    )

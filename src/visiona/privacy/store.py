@@ -1,0 +1,297 @@
+"""SQL of erasures and exports, and of what they read and delete in every room's tables."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any, LiteralString
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from visiona.db.pool import Connection, fetch_value
+from visiona.privacy.catalogue import ERASED, Table
+from visiona.privacy.model import Erasure, Export, Remote
+
+_SEEN = "id, user_id, cause, state, asked_at, due_at, started_at, steps"
+_EXPORT = "id, state, done, total, object_key, size, created_at, expires_at"
+
+# By the person
+
+
+async def ask(
+    connection: Connection, erasure_id: uuid.UUID, user_id: int, cause: str, due_at: datetime
+) -> bool:
+    """False where one is open already."""
+    cursor = await connection.execute(
+        """insert into erasures (id, user_id, cause, due_at) values (%s, %s, %s, %s)
+           on conflict (user_id) where state in ('waiting', 'erasing') do nothing""",
+        [erasure_id, user_id, cause, due_at],
+    )
+    return cursor.rowcount == 1
+
+
+async def withdraw(connection: Connection, user_id: int) -> bool:
+    cursor = await connection.execute(
+        "update erasures set state = 'withdrawn' where user_id = %s and state = 'waiting'", [user_id]
+    )
+    return cursor.rowcount == 1
+
+
+async def open_erasure(connection: Connection, user_id: int) -> Erasure | None:
+    async with connection.cursor(row_factory=class_row(Erasure)) as cursor:
+        await cursor.execute(
+            f"select {_SEEN} from erasures where user_id = %s and state in ('waiting', 'erasing')", [user_id]
+        )
+        return await cursor.fetchone()
+
+
+async def order(
+    connection: Connection, user_id: int, erasure_id: uuid.UUID, due_at: datetime, reason: bytes
+) -> bool:
+    """By an administrator."""
+    return await fetch_value(
+        connection, "select visiona.order_erasure(%s, %s, %s, %s)", [user_id, erasure_id, due_at, reason]
+    )
+
+
+async def receipt(connection: Connection, code: uuid.UUID) -> tuple[str, datetime, bytes | None] | None:
+    cursor = await connection.execute("select state, due_at, receipt from visiona.find_receipt(%s)", [code])
+    return await cursor.fetchone()
+
+
+async def ask_export(connection: Connection, export_id: uuid.UUID, user_id: int) -> bool:
+    """False where one is being made."""
+    cursor = await connection.execute(
+        """insert into exports (id, user_id) values (%s, %s)
+           on conflict (user_id) where state in ('queued', 'running') do nothing""",
+        [export_id, user_id],
+    )
+    return cursor.rowcount == 1
+
+
+async def exports(connection: Connection, user_id: int) -> list[Export]:
+    """The newest first."""
+    async with connection.cursor(row_factory=class_row(Export)) as cursor:
+        await cursor.execute(
+            f"select {_EXPORT} from exports where user_id = %s order by created_at desc limit 20", [user_id]
+        )
+        return await cursor.fetchall()
+
+
+# By the worker's system
+
+
+async def erasures(connection: Connection, limit: int) -> list[Erasure]:
+    async with connection.cursor(row_factory=class_row(Erasure)) as cursor:
+        await cursor.execute(
+            f"select {_SEEN}, attempts, trouble from erasures order by asked_at desc limit %s", [limit]
+        )
+        return await cursor.fetchall()
+
+
+async def find(connection: Connection, erasure_id: uuid.UUID) -> Erasure:
+    async with connection.cursor(row_factory=class_row(Erasure)) as cursor:
+        await cursor.execute(f"select {_SEEN} from erasures where id = %s", [erasure_id])
+        (erasure,) = await cursor.fetchall()
+        return erasure
+
+
+async def due(connection: Connection, now: datetime, limit: int) -> list[uuid.UUID]:
+    rows = await (
+        await connection.execute(
+            """select id from erasures where state in ('waiting', 'erasing') and due_at <= %(now)s
+               and next_attempt_at <= %(now)s order by next_attempt_at limit %(limit)s""",
+            {"now": now, "limit": limit},
+        )
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+async def departed(connection: Connection, limit: int) -> list[int]:
+    """Whom the identity service says that it has deleted, and nobody erases yet."""
+    rows = await (
+        await connection.execute(
+            """select u.id from users u where u.status = 'deleted' and not exists (
+                 select from erasures e where e.user_id = u.id and e.state in ('waiting', 'erasing'))
+               order by u.id limit %s""",
+            [limit],
+        )
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+async def begin(connection: Connection, erasure_id: uuid.UUID) -> Erasure | None:
+    """None where it is over, or was taken back. From here on it cannot be."""
+    async with connection.cursor(row_factory=class_row(Erasure)) as cursor:
+        await cursor.execute(
+            f"""update erasures set state = 'erasing', started_at = coalesce(started_at, now())
+                where id = %s and state in ('waiting', 'erasing') and due_at <= now() + interval '1 second'
+                returning {_SEEN}, attempts, trouble""",
+            [erasure_id],
+        )
+        return await cursor.fetchone()
+
+
+async def confirm(connection: Connection, erasure_id: uuid.UUID, name: str, step: Mapping[str, Any]) -> None:
+    await connection.execute(
+        "update erasures set steps = steps || %s, trouble = null, attempts = 0 where id = %s",
+        [Jsonb({name: dict(step)}), erasure_id],
+    )
+
+
+async def postpone(connection: Connection, erasure_id: uuid.UUID, pause: timedelta, trouble: str) -> None:
+    await connection.execute(
+        """update erasures set attempts = attempts + 1, next_attempt_at = now() + %s, trouble = %s
+           where id = %s""",
+        [pause, trouble[:200], erasure_id],
+    )
+
+
+async def finish(connection: Connection, erasure_id: uuid.UUID, at: datetime, receipt: bytes) -> None:
+    await connection.execute(
+        """update erasures set state = 'done', user_id = null, remote = null, trouble = null,
+             finished_at = %s, receipt = %s where id = %s""",
+        [at, receipt, erasure_id],
+    )
+
+
+async def remote(connection: Connection, erasure_id: uuid.UUID) -> Remote | None:
+    found = await fetch_value(connection, "select remote from erasures where id = %s", [erasure_id])
+    return (
+        None
+        if found is None
+        else Remote(found["subject"], found["customer"], tuple(found["versions"]), tuple(found["archives"]))
+    )
+
+
+async def remember(connection: Connection, erasure_id: uuid.UUID, known: Remote) -> None:
+    await connection.execute(
+        "update erasures set remote = %s where id = %s", [Jsonb(asdict(known)), erasure_id]
+    )
+
+
+async def subject_of(connection: Connection, user_id: int) -> str | None:
+    return await fetch_value(connection, "select (select clerk_id from users where id = %s)", [user_id])
+
+
+async def mails_waiting(connection: Connection, user_id: int) -> int:
+    return await fetch_value(
+        connection, "select count(*) from mails where user_id = %s and state = 'waiting'", [user_id]
+    )
+
+
+async def erase_rows(connection: Connection, user_id: int) -> dict[str, int]:
+    """Answers how many there were in each table."""
+    return await fetch_value(connection, "select visiona.erase_rows(%s, %s)", [user_id, list(ERASED)])
+
+
+async def erase_work(connection: Connection, user_id: int, remote: Remote) -> dict[str, int]:
+    """Jobs and news that name the person, but for jobs that are being done."""
+    names = [name for name in (remote.subject, remote.customer, *remote.archives) if name]
+    jobs = await connection.execute(
+        """delete from procrastinate.procrastinate_jobs
+           where status <> 'doing' and (args ->> 'user_id' = %(id)s or args::text like %(folder)s
+             or exists (select from jsonb_each_text(args) a where a.value = any(%(names)s)))""",
+        {"id": str(user_id), "folder": f'%"u{user_id}/%', "names": names},
+    )
+    news = await connection.execute(
+        """delete from webhook_receipts where reference ->> 'user' = %(id)s
+           or exists (select from jsonb_each_text(reference) r where r.value = any(%(names)s))""",
+        {"id": str(user_id), "names": names},
+    )
+    return {"procrastinate_jobs": jobs.rowcount, "webhook_receipts": news.rowcount}
+
+
+# On the worker's role, by the person whose rows they are
+
+
+async def open_work(connection: Connection, user_id: int) -> tuple[list[int], list[int]]:
+    """Runs and clones that a provider may be at work on."""
+    found: list[list[int]] = []
+    tables: tuple[tuple[LiteralString, LiteralString], ...] = (("runs", "id"), ("trainings", "model_id"))
+    for table, column in tables:
+        rows = await (
+            await connection.execute(
+                f"""select {column} from {table} where user_id = %s
+                    and state not in ('succeeded', 'failed', 'canceled')""",
+                [user_id],
+            )
+        ).fetchall()
+        found.append([row[0] for row in rows])
+    return found[0], found[1]
+
+
+async def traces(connection: Connection, user_id: int, subject: str) -> Remote:
+    """What is known elsewhere of this person."""
+    cursor = await connection.execute(
+        """select (select customer_id from payment_customers where user_id = %(user)s),
+             (select coalesce(array_agg(distinct version), '{}') from (
+                select version from models where user_id = %(user)s
+                union select version from runs where user_id = %(user)s) v where version is not null),
+             (select coalesce(array_agg(archive_id), '{}') from trainings
+                where user_id = %(user)s and archive_id is not null)""",
+        {"user": user_id},
+    )
+    row = await cursor.fetchone()
+    assert row is not None  # noqa: S101 - a select without a table answers one row
+    customer, versions, archives = row
+    return Remote(subject, customer, tuple(sorted(versions)), tuple(archives))
+
+
+async def own_rows(connection: Connection, table: Table, columns: Sequence[str]) -> list[dict[str, Any]]:
+    cursor = await connection.execute(
+        "select visiona.own_rows(%s, %s, %s)", [table.name, table.owner, list(columns)]
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+# Exports, by the worker's system
+
+
+async def next_export(connection: Connection, export_id: uuid.UUID) -> int | None:
+    """Whose it is, if it is still to be made."""
+    cursor = await connection.execute(
+        """update exports set state = 'running' where id = %s and state in ('queued', 'running')
+           returning user_id""",
+        [export_id],
+    )
+    row = await cursor.fetchone()
+    return None if row is None else row[0]
+
+
+async def count_export(connection: Connection, export_id: uuid.UUID, done: int, total: int) -> None:
+    await connection.execute(
+        "update exports set done = %s, total = %s where id = %s", [done, total, export_id]
+    )
+
+
+async def end_export(
+    connection: Connection, export_id: uuid.UUID, key: str, size: int, expires_at: datetime
+) -> None:
+    await connection.execute(
+        """update exports set state = 'ready', object_key = %s, size = %s, finished_at = now(),
+             expires_at = %s
+           where id = %s""",
+        [key, size, expires_at, export_id],
+    )
+
+
+async def fail_export(connection: Connection, export_id: uuid.UUID) -> None:
+    await connection.execute(
+        "update exports set state = 'failed', finished_at = now() where id = %s and state <> 'ready'",
+        [export_id],
+    )
+
+
+async def expire_exports(connection: Connection, now: datetime) -> list[str]:
+    """Answers the objects of those whose time is over."""
+    rows = await (
+        await connection.execute(
+            """update exports e set state = 'expired', object_key = null
+               from (select id, object_key from exports where state = 'ready' and expires_at <= %s) old
+               where e.id = old.id returning old.object_key""",
+            [now],
+        )
+    ).fetchall()
+    return [row[0] for row in rows]
