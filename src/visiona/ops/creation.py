@@ -143,7 +143,20 @@ class Creator:
         first = await log_position(connection)
         keys = await source.objects.list_keys("")
         await self._shipper.bring_objects(connection, keys)
-        arguments = ["-D", "-", "-F", "tar", "-X", "none", "-c", "fast", "-w", "-l", draft.id]
+        arguments = [
+            "-D",
+            "-",
+            "-F",
+            "tar",
+            "-X",
+            "none",
+            "-c",
+            "fast",
+            "-w",
+            "-l",
+            draft.id,
+            "--manifest-checksums=SHA256",
+        ]
         base = _output_of([str(programs() / "pg_basebackup"), *arguments], source.url)
         database = await self._repository.write_stream(draft.folder, "base", draft.key.cipher, base)
         async with held(source.url, DELETIONS_LOCK, wait=True), snapshot(source.url, draft.id) as moment:

@@ -1,6 +1,8 @@
 """Turning a set, and the log after it, into a database that runs: for a restore, and for its rehearsal."""
 
 import asyncio
+import hashlib
+import json
 import os
 import shutil
 import tarfile
@@ -107,8 +109,27 @@ async def _unpack(repository: Repository, chosen: Chosen, postgres: Path) -> Non
     folder = f"{SETS}/{chosen.manifest.id}"
     base = repository.read_stream(folder, chosen.manifest.database, chosen.cipher)
     await _extracted(base, postgres)
-    checker = str(programs() / "pg_verifybackup")
-    await _said([checker, "--no-parse-wal", "--exit-on-error", str(postgres)], {})
+    await asyncio.to_thread(_check_files, postgres)
+
+
+def _check_files(postgres: Path) -> None:
+    """By the list that the server wrote while it copied them. Raises `RecoveryFailed`."""
+    listed = json.loads((postgres / "backup_manifest").read_text(encoding="utf-8"))
+    for entry in listed["Files"]:
+        path = postgres / entry["Path"]
+        if not path.is_file() or path.stat().st_size != entry["Size"]:
+            raise RecoveryFailed(f"{entry['Path']} was not unpacked whole")
+        with path.open("rb") as file:
+            if (
+                hashlib.file_digest(file, entry["Checksum-Algorithm"].lower()).hexdigest()
+                != entry["Checksum"]
+            ):
+                raise RecoveryFailed(f"{entry['Path']} is not as the server copied it")
+
+
+async def check_pages(postgres: Path) -> None:
+    """Every page of a server that is stopped, by its checksum. Raises `RecoveryFailed`."""
+    await _said([str(programs() / "pg_checksums"), "--check", "-D", str(postgres)], {})
 
 
 async def _extracted(data: AsyncIterator[bytes], target: Path) -> None:

@@ -24,7 +24,7 @@ from visiona.db.roles import RoleSecrets
 from visiona.ops.choosing import Choice, NothingToRestore, choose
 from visiona.ops.copies import Copies
 from visiona.ops.manifest import Manifest
-from visiona.ops.recovery import RecoveryFailed, load_dump, recover_physical
+from visiona.ops.recovery import RecoveryFailed, check_pages, load_dump, recover_physical
 from visiona.ops.repository import Damaged, Repository
 from visiona.ops.verification import Tell, Verifier
 
@@ -94,6 +94,7 @@ async def _restored(
     """The URL of a server with the set in it, for as long as the block lasts."""
     if choice.manifest.mode == "physical":
         await recover_physical(repository, choice.chosen, postgres)
+        await check_pages(postgres)
         with embedded_server(postgres) as url:
             yield url
         return

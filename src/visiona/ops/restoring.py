@@ -30,6 +30,7 @@ from visiona.ports.storage import ObjectMissing, ObjectStore
 
 _TYPE = "application/octet-stream"
 _PRIVATE = 0o600
+_LOCK = "up.lock"  # which whoever restores holds, in a folder that may have nothing else
 
 
 class RestoreRefused(Exception):
@@ -121,7 +122,7 @@ async def plan(choice: Choice, place: Place, clock: Clock) -> Plan:
             )
         if is_running(place.data_dir / "postgres"):
             raise RestoreRefused(f"Visiona runs on {place.data_dir}. Stop it first.")
-        if place.data_dir.exists() and any(place.data_dir.iterdir()):
+        if any(path.name != _LOCK for path in place.data_dir.glob("*")):
             aside = place.data_dir.with_name(f"{place.data_dir.name}-before-{clock.now():%Y%m%dt%H%M%S}")
     else:
         if place.database_url is None:
@@ -290,5 +291,6 @@ def _swap(staging: Path, data_dir: Path, aside: Path | None) -> None:
     if aside is not None:
         data_dir.rename(aside)
     elif data_dir.exists():
+        (data_dir / _LOCK).unlink(missing_ok=True)
         data_dir.rmdir()
     staging.rename(data_dir)
