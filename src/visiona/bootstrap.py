@@ -255,9 +255,13 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
         _check_web_server(settings)
     url = app_database_url(settings) if role == "app" else worker_database_url(settings)
     database = Database(
-        url, identity_key(settings), max_size=settings.database_pool_size, pooler=settings.database_pooler
+        url,
+        identity_key(settings),
+        max_size=settings.database_pool_size,
+        pooler=settings.database_pooler,
+        passwords=_other_passwords(settings, role),
     )
-    events = EventHub(url)
+    events = EventHub(url, _other_passwords(settings, role))
     vault = open_vault(settings, clock)
     passwords = PasswordService(database, vault)
     factors = FactorService(database, vault, clock, _factor_settings(settings))
@@ -368,7 +372,9 @@ def watch_failures(settings: Settings) -> None:
     """Have this process's failures told to Sentry, where that is wanted. Raises `SettingsError`."""
     if settings.sentry_dsn is not None:
         try:
-            report_failures(settings.sentry_dsn, release=f"visiona@{version('visiona')}", environment=settings.environment)
+            report_failures(
+                settings.sentry_dsn, release=f"visiona@{version('visiona')}", environment=settings.environment
+            )
         except ValueError as error:
             raise SettingsError(f"VISIONA_SENTRY_DSN cannot be used: {error}.") from None
 
@@ -433,6 +439,11 @@ def restore_place(settings: Settings, data_dir: Path) -> Place:
     mirror = None if settings.keys_mirror is None else open_store(settings.keys_mirror)
     keys = KeyStores(open_store(there.key_store_url), mirror)
     return Place(data_dir, settings.database_url, open_store(there.objects_url), keys)
+
+
+async def replay(app: App) -> None:
+    """After a restore, with the worker's app: erase again whoever's key is destroyed."""
+    await app.privacy.replay(await app.vault.destroyed())
 
 
 async def finish_restore(settings: Settings, erased: Collection[int]) -> list[str]:
@@ -606,6 +617,16 @@ def _role_url(settings: Settings, role: str) -> str:
             "everything else needs the URL of one."
         )
     return url_for_role(settings.database_url, role, derived_password(settings.secret(), role))
+
+
+def _other_passwords(settings: Settings, role: Literal["app", "worker"]) -> tuple[str, ...]:
+    """Of a role whose password is derived: what it is, or will be, by the other secret keys."""
+    given, name = (
+        (settings.app_database_url, APP_ROLE)
+        if role == "app"
+        else (settings.worker_database_url, WORKER_ROLE)
+    )
+    return () if given else tuple(derived_password(secret, name) for secret in settings.secrets()[1:])
 
 
 def _derived(secret: bytes, purpose: str) -> bytes:

@@ -7,13 +7,15 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import psycopg
+from psycopg.rows import TupleRow
 
+from visiona.db.connecting import trying
 from visiona.db.pool import Connection
 
 CHANNEL = "visiona_events"
@@ -47,8 +49,10 @@ async def notify(connection: Connection, user_id: int, topic: Topic, row_id: int
 class EventHub:
     """One listening connection for the process, fanned out to any number of subscribers."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, passwords: Sequence[str] = ()) -> None:
+        """`passwords` are tried where the one in `url` is refused."""
         self._url = url
+        self._connection_class = trying(psycopg.AsyncConnection[TupleRow], passwords)
         self._subscribers: dict[int, set[asyncio.Queue[Event]]] = {}
         self._task: asyncio.Task[None] | None = None
         self._ending = False
@@ -84,7 +88,7 @@ class EventHub:
     async def _listen(self) -> None:
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
+                async with await self._connection_class.connect(self._url, autocommit=True) as connection:
                     await connection.execute("listen visiona_events")
                     self._offer_all(Event("resync", 0))
                     async for notification in connection.notifies():

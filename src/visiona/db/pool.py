@@ -20,6 +20,7 @@ from visiona.core.errors import Unavailable
 from visiona.core.guard import in_transaction, transaction_marker
 from visiona.core.origin import origin_claims
 from visiona.db.actor import Actor
+from visiona.db.connecting import trying
 from visiona.db.identity import IdentityKey
 
 Connection = AsyncConnection[TupleRow]
@@ -47,11 +48,20 @@ class Database:
     """A pool of connections as one PostgreSQL role. `identity` proves to it who each transaction is for.
 
     `pooler` is true behind a transaction pooler (PgBouncer, Supavisor), where prepared statements
-    do not survive.
+    do not survive. `passwords` are tried where the one in `url` is refused.
     """
 
-    def __init__(self, url: str, identity: IdentityKey, *, max_size: int = 10, pooler: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        identity: IdentityKey,
+        *,
+        max_size: int = 10,
+        pooler: bool = False,
+        passwords: Sequence[str] = (),
+    ) -> None:
         self.url = url
+        self.connection_class = trying(AsyncConnection[TupleRow], passwords)
         self._identity = identity
         self._pool: AsyncConnectionPool[_PooledConnection] = AsyncConnectionPool(
             url,
@@ -59,7 +69,7 @@ class Database:
             max_size=max_size,
             timeout=5.0,
             open=False,
-            connection_class=_PooledConnection,
+            connection_class=trying(_PooledConnection, passwords),
             kwargs={"autocommit": True, "prepare_threshold": None if pooler else 5},
             configure=_configure,
             check=_check,

@@ -53,7 +53,12 @@ class Backoff(BaseRetryStrategy):
 
 def build_queue(app: App) -> procrastinate.App:
     """A Procrastinate app that knows every job of `app`, connected as the worker's role."""
-    connector = procrastinate.PsycopgConnector(conninfo=app.database.url, min_size=1, max_size=4)
+    connector = procrastinate.PsycopgConnector(
+        conninfo=app.database.url,
+        connection_class=app.database.connection_class,
+        min_size=1,
+        max_size=4,
+    )
     queue = procrastinate.App(connector=connector)
     for job in app.jobs():
         _register(queue, job)
