@@ -181,7 +181,7 @@ TABLES = {
         insert="(id, user_id, subject, state, label, expires_at) "
                "values (gen_random_uuid(), %(user)s, 'other', 'asked', '\\xf8', now() + interval '1 day')"),
     "public.erasures": Table(
-        app="- own own -", worker="system system system -", owner="user_id", update="state",
+        app="own own own -", worker="system system system -", owner="user_id", update="state",
         insert="(id, user_id, cause, due_at) values (gen_random_uuid(), %(user)s, 'person', now())"),
     "public.exports": Table(
         app="own own - -", worker="system - system -", owner="user_id", update="state",

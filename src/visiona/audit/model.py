@@ -25,7 +25,6 @@ class Action(StrEnum):
     ACCOUNT_ERASED = "account.erased"
     ERASURE_ASKED = "account.erasure_asked"
     ERASURE_TAKEN_BACK = "account.erasure_taken_back"
-    EXPORT_ASKED = "account.export_asked"
     ADDRESS_CONFIRMED = "account.address_confirmed"
     PASSWORD_RESET_ASKED = "account.password_reset_asked"  # noqa: S105 - the name of an action
     PASSWORD_CHANGED = "account.password_changed"  # noqa: S105 - the name of an action

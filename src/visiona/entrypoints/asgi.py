@@ -26,6 +26,7 @@ from visiona.entrypoints.api import (
     openapi,
     payment,
     photos,
+    privacy,
     problems,
     provenance,
     reports,
@@ -49,6 +50,7 @@ API_ROOMS = (
     payment,
     keys,
     consents,
+    privacy,
     factors,
     admin,
     provenance,
@@ -64,7 +66,7 @@ def create_asgi(app: App) -> Litestar:
         *payment_origins(app.settings),
         *sign_in_origins(app.accounts.hosted, app.settings.origin),
     )
-    headers = security_headers(targets)
+    headers = security_headers(targets, https=app.settings.secure_cookies)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncGenerator[None]:

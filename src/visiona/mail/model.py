@@ -424,7 +424,7 @@ def _erasure_asked(facts: _Facts) -> Words:
         f"Your {facts.product} account will be deleted",
         (
             f"You asked for it. From {_day(facts.details['day'])} everything is deleted that is kept of you, here "
-            "and at the firms that work for us. Until then you can look at it, export it, or change your mind.",
+            "and at the firms that work for us. Until then you can look at it, or change your mind.",
             f"Keep this code of your receipt: {facts.details['receipt']}. It shows afterwards what was deleted.",
         ),
         ("Keep my account", f"{facts.origin}/account/privacy"),

@@ -1,4 +1,4 @@
-"""Erasures, exports and receipts, as they are seen. Pure."""
+"""Erasures and receipts, as they are seen. Pure."""
 
 import json
 import uuid
@@ -13,11 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from visiona.core.clock import rfc3339
-from visiona.core.errors import Conflict, NotFound, TooMany
+from visiona.core.errors import Conflict, NotFound
 from visiona.privacy.catalogue import CATALOGUE
 
-MOST_EXPORTS_A_DAY: Final = 3
-EXPORT_LIFETIME: Final = timedelta(days=7)
 STEPS: Final = ("work", "mail", "payments", "identity", "training", "rows", "objects", "key")
 """What an erasure does, in this order; each is confirmed before the next."""
 
@@ -49,20 +47,6 @@ class Erasure:
     steps: Mapping[str, Any]
     attempts: int = 0
     trouble: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Export:
-    """`done` of `total` files are in it; `size` is that of the whole archive, in bytes."""
-
-    id: uuid.UUID
-    state: str
-    done: int
-    total: int
-    object_key: str | None
-    size: int | None
-    created_at: datetime
-    expires_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +133,7 @@ def step(now: datetime, count: Any) -> dict[str, Any]:
 def leaving() -> Conflict:
     return Conflict(
         "account_closing",
-        "This account is being deleted. You can look at everything, export it, or take the deletion back.",
+        "This account is being deleted. You can look at everything, or take the deletion back.",
     )
 
 
@@ -159,18 +143,6 @@ def already_leaving() -> Conflict:
 
 def not_leaving() -> Conflict:
     return Conflict("erasure_over", "There is no deletion of this account to take back, or it has begun.")
-
-
-def export_open() -> Conflict:
-    return Conflict("export_open", "An export is being made already.")
-
-
-def too_many_exports() -> TooMany:
-    return TooMany("too_many_exports", "That is enough exports for a day.", retry_after=3600)
-
-
-def export_not_found() -> NotFound:
-    return NotFound("export_not_found", "There is no such export, or it is not ready.")
 
 
 def receipt_not_found() -> NotFound:

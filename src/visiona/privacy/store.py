@@ -1,7 +1,7 @@
-"""SQL of erasures and exports, and of what they read and delete in every room's tables."""
+"""SQL of erasures, and of what they delete in every room's tables."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
@@ -10,11 +10,10 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from visiona.db.pool import Connection, fetch_value
-from visiona.privacy.catalogue import ERASED, Table
-from visiona.privacy.model import Erasure, Export, Remote
+from visiona.privacy.catalogue import ERASED
+from visiona.privacy.model import Erasure, Remote
 
 _SEEN = "id, user_id, cause, state, asked_at, due_at, started_at, steps"
-_EXPORT = "id, state, done, total, object_key, size, created_at, expires_at"
 
 # By the person
 
@@ -58,25 +57,6 @@ async def order(
 async def receipt(connection: Connection, code: uuid.UUID) -> tuple[str, datetime, bytes | None] | None:
     cursor = await connection.execute("select state, due_at, receipt from visiona.find_receipt(%s)", [code])
     return await cursor.fetchone()
-
-
-async def ask_export(connection: Connection, export_id: uuid.UUID, user_id: int) -> bool:
-    """False where one is being made."""
-    cursor = await connection.execute(
-        """insert into exports (id, user_id) values (%s, %s)
-           on conflict (user_id) where state in ('queued', 'running') do nothing""",
-        [export_id, user_id],
-    )
-    return cursor.rowcount == 1
-
-
-async def exports(connection: Connection, user_id: int) -> list[Export]:
-    """The newest first."""
-    async with connection.cursor(row_factory=class_row(Export)) as cursor:
-        await cursor.execute(
-            f"select {_EXPORT} from exports where user_id = %s order by created_at desc limit 20", [user_id]
-        )
-        return await cursor.fetchall()
 
 
 # By the worker's system
@@ -237,61 +217,3 @@ async def traces(connection: Connection, user_id: int, subject: str) -> Remote:
     assert row is not None  # noqa: S101 - a select without a table answers one row
     customer, versions, archives = row
     return Remote(subject, customer, tuple(sorted(versions)), tuple(archives))
-
-
-async def own_rows(connection: Connection, table: Table, columns: Sequence[str]) -> list[dict[str, Any]]:
-    cursor = await connection.execute(
-        "select visiona.own_rows(%s, %s, %s)", [table.name, table.owner, list(columns)]
-    )
-    return [row[0] for row in await cursor.fetchall()]
-
-
-# Exports, by the worker's system
-
-
-async def next_export(connection: Connection, export_id: uuid.UUID) -> int | None:
-    """Whose it is, if it is still to be made."""
-    cursor = await connection.execute(
-        """update exports set state = 'running' where id = %s and state in ('queued', 'running')
-           returning user_id""",
-        [export_id],
-    )
-    row = await cursor.fetchone()
-    return None if row is None else row[0]
-
-
-async def count_export(connection: Connection, export_id: uuid.UUID, done: int, total: int) -> None:
-    await connection.execute(
-        "update exports set done = %s, total = %s where id = %s", [done, total, export_id]
-    )
-
-
-async def end_export(
-    connection: Connection, export_id: uuid.UUID, key: str, size: int, expires_at: datetime
-) -> None:
-    await connection.execute(
-        """update exports set state = 'ready', object_key = %s, size = %s, finished_at = now(),
-             expires_at = %s
-           where id = %s""",
-        [key, size, expires_at, export_id],
-    )
-
-
-async def fail_export(connection: Connection, export_id: uuid.UUID) -> None:
-    await connection.execute(
-        "update exports set state = 'failed', finished_at = now() where id = %s and state <> 'ready'",
-        [export_id],
-    )
-
-
-async def expire_exports(connection: Connection, now: datetime) -> list[str]:
-    """Answers the objects of those whose time is over."""
-    rows = await (
-        await connection.execute(
-            """update exports e set state = 'expired', object_key = null
-               from (select id, object_key from exports where state = 'ready' and expires_at <= %s) old
-               where e.id = old.id returning old.object_key""",
-            [now],
-        )
-    ).fetchall()
-    return [row[0] for row in rows]

@@ -44,7 +44,8 @@ class Access:
     """One row. `scope` is what an API key needs, `role` what a person needs to be; with `fresh` they
     have to have shown recently who they are; with `suspended` a suspended account is answered too. What
     is `builtin` is there for Visiona's own accounts only: an identity service does it on its own pages. How
-    often a `limited` thing is done is counted before the handler runs.
+    often a `limited` thing is done is counted before the handler runs. Whoever is leaving changes what has
+    `leaving` only, and looks at everything.
     """
 
     identity: Identity
@@ -54,6 +55,7 @@ class Access:
     suspended: bool = False
     builtin: bool = False
     limited: Limited | None = None
+    leaving: bool = False
 
     def __post_init__(self) -> None:
         if (self.identity is Identity.USER) != (self.scope is not None):
@@ -65,6 +67,8 @@ class Access:
 _PUBLIC: Final = Access(Identity.PUBLIC)
 _SIGNED: Final = Access(Identity.SIGNED)
 _PERSON: Final = Access(Identity.PERSON)
+_STAYS_OPEN: Final = Access(Identity.PERSON, leaving=True)
+_PAGE_STAYS_OPEN: Final = Access(Identity.PAGE, leaving=True)
 _FRESH: Final = Access(Identity.PERSON, fresh=True)
 _FACTOR: Final = Access(Identity.PERSON, fresh=True, builtin=True)
 _PAGE: Final = Access(Identity.PAGE)
@@ -94,17 +98,21 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "POST /api/auth/reset": Access(Identity.PUBLIC, builtin=True),
         "POST /api/auth/reset/complete": Access(Identity.PUBLIC, builtin=True),
         "POST /api/auth/verify": Access(Identity.PUBLIC, builtin=True),
-        "POST /api/auth/confirm": _PERSON,
+        "POST /api/auth/confirm": _STAYS_OPEN,
         "POST /api/auth/confirm/passkey/options": Access(Identity.PERSON, builtin=True),
         "POST /api/auth/confirm/passkey": Access(Identity.PERSON, builtin=True),
-        "POST /api/auth/refresh": _PERSON,
-        "POST /api/auth/logout": _PERSON,
+        "POST /api/auth/refresh": _STAYS_OPEN,
+        "POST /api/auth/logout": _STAYS_OPEN,
         "GET /api/auth/me": _user(Scope.ACCOUNT_READ),
         "GET /.well-known/jwks.json": _PUBLIC,
         # One's own account
         "GET /api/account/sessions": _PERSON,
-        "DELETE /api/account/sessions/{session_id}": _PERSON,
-        "POST /api/account/sessions/end-others": _PERSON,
+        "DELETE /api/account/sessions/{session_id}": _STAYS_OPEN,
+        "POST /api/account/sessions/end-others": _STAYS_OPEN,
+        "DELETE /api/account": _FRESH,
+        "GET /api/account/erasure": _PERSON,
+        "DELETE /api/account/erasure": _STAYS_OPEN,
+        "GET /receipts/{code}": Access(Identity.PUBLIC, limited=Limited.CHECK),
         "POST /api/account/password": Access(Identity.PERSON, fresh=True, builtin=True),
         "POST /api/account/email": Access(Identity.PERSON, fresh=True, builtin=True),
         "POST /api/account/email/verification": Access(Identity.PERSON, builtin=True),
@@ -176,6 +184,7 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "GET /api/admin/users/{user_id}": _ADMIN,
         "GET /api/admin/acts": _ADMIN,
         "POST /api/admin/users/{user_id}/plan": _ADMIN_ACT,
+        "POST /api/admin/users/{user_id}/erase": _ADMIN_ACT,
         "POST /api/admin/users/{user_id}/suspend": _ADMIN_ACT,
         "POST /api/admin/users/{user_id}/unsuspend": _ADMIN_ACT,
         "POST /api/admin/users/{user_id}/end-sessions": _ADMIN_ACT,
@@ -209,7 +218,7 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "GET /verify": _VISITOR,
         "POST /verify": _OWN_LINK,
         "GET /confirm": _PAGE,
-        "POST /confirm": _PAGE,
+        "POST /confirm": _PAGE_STAYS_OPEN,
         "GET /pricing": _VISITOR,
         "GET /check": _VISITOR,
         "POST /check": _VISITOR,
@@ -227,13 +236,16 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "POST /account/recovery-codes": _OWN_FORM,
         "POST /account/passkeys/rename": _OWN_FORM,
         "POST /account/passkeys/remove": _OWN_FORM,
-        "POST /account/sessions/end": _PAGE,
-        "POST /account/sessions/end-others": _PAGE,
+        "POST /account/sessions/end": _PAGE_STAYS_OPEN,
+        "POST /account/sessions/end-others": _PAGE_STAYS_OPEN,
         "GET /consent": _PAGE,
         "POST /consent": _PAGE,
         "GET /consent/{token}": _VISITOR,
         "POST /consent/{token}": _VISITOR,
         "POST /consent/{token}/end": _VISITOR,
+        "GET /account/privacy": _PAGE,
+        "POST /account/privacy/delete": Access(Identity.PAGE, fresh=True),
+        "POST /account/privacy/keep": _PAGE_STAYS_OPEN,
         "GET /account/consents": _PAGE,
         "POST /account/consents/ask": _PAGE,
         "POST /account/consents/withdraw": _PAGE,

@@ -46,20 +46,23 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+# Two years, as lists of such hosts ask for. Browsers pass over it where it is said over plain HTTP.
+_HTTPS_ONLY = {"Strict-Transport-Security": "max-age=63072000; includeSubDomains"}
 
 
 def app_of(connection: AnyConnection) -> App:
     return connection.app.state.visiona
 
 
-def security_headers(form_targets: Sequence[str] = ()) -> dict[str, str]:
+def security_headers(form_targets: Sequence[str] = (), *, https: bool = False) -> dict[str, str]:
     """What every response carries; `form_targets` are the origins that a form of ours may lead on to."""
     targets = " ".join(("'self'", *form_targets))
     policy = (
-        f"default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
-        f"frame-ancestors 'none'; form-action {targets}"
+        f"default-src 'self'; img-src 'self' blob: data:; script-src 'self'; object-src 'none'; "
+        f"base-uri 'none'; frame-ancestors 'none'; form-action {targets}; "
+        f"trusted-types 'none'; require-trusted-types-for 'script'"
     )
-    return {"Content-Security-Policy": policy, **_HEADERS}
+    return {"Content-Security-Policy": policy, **_HEADERS, **(_HTTPS_ONLY if https else {})}
 
 
 def payment_origins(settings: Settings) -> tuple[str, ...]:
@@ -128,6 +131,8 @@ async def guard(connection: AnyConnection, handler: BaseRouteHandler) -> None:
             await _count(connection, access, None)
             return  # pages know people, and nothing of their programs
         check_access(caller, access)
+        if method not in _SAFE_METHODS and access.identity is not Identity.VISITOR and not access.leaving:
+            await app_of(connection).privacy.refuse_if_leaving(caller.user_id)
         await _count(connection, access, caller.user_id)
         connection.state[_CALLER_STATE] = caller
         await _put_on_record(connection, caller)

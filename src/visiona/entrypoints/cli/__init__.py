@@ -17,6 +17,7 @@ from visiona.entrypoints.cli import (
     models,
     operator,
     photos,
+    privacy,
     provenance,
     vault,
 )
@@ -68,6 +69,7 @@ def build_app() -> typer.Typer:
         gallery,
         operator,
         audit,
+        privacy,
         provenance,
         vault,
         backup,

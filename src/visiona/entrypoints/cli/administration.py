@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
+from uuid import UUID
 
 from visiona.accounts.model import User
 from visiona.audit.model import Report, TrustedKey
@@ -18,6 +19,7 @@ from visiona.entrypoints.cli.supervisor import provided
 from visiona.payments.model import Invoice, Overview
 from visiona.ports.errors import ProviderError
 from visiona.ports.payments import PublishedThing
+from visiona.privacy.model import Erasure
 from visiona.settings import STRIPE_WEBHOOK_PATH, Settings, SettingsError, read_settings
 
 T = TypeVar("T")
@@ -148,6 +150,36 @@ def audit_key() -> str:
         return str(app.audit.public_key)
 
     return _with_app(read)
+
+
+def list_erasures() -> list[Erasure]:
+    """The newest first."""
+
+    async def read(app: App) -> list[Erasure]:
+        return await app.privacy.recent()
+
+    return _with_app(read)
+
+
+def erase_user(email: str) -> UUID:
+    """Answers the receipt's code."""
+
+    async def order(app: App) -> UUID:
+        return await app.privacy.order_now((await app.accounts.find_by_email(email)).id, "operator")
+
+    return _with_app(order)
+
+
+def read_receipt(data: bytes) -> Mapping[str, object]:
+    """Raises `CommandFailed` for one that this Visiona did not sign."""
+
+    async def read(app: App) -> Mapping[str, object]:
+        return app.privacy.verify_receipt(data)
+
+    try:
+        return _with_app(read)
+    except ValueError as error:
+        raise CommandFailed(f"It does not count: {error}.") from None
 
 
 def diagnose() -> list[Finding]:

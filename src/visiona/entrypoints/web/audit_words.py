@@ -28,7 +28,6 @@ _WORDS: Final[Mapping[str, str]] = {
     Action.ACCOUNT_DELETED: "Account deleted",
     Action.ERASURE_ASKED: "Deletion of the account asked for",
     Action.ERASURE_TAKEN_BACK: "Deletion of the account taken back",
-    Action.EXPORT_ASKED: "Export of all data asked for",
     Action.ADMIN_ERASURE_ORDERED: "An administrator had the account deleted",
     Action.ACCOUNT_ERASED: "Somebody was erased; {entries} entries stay without them",
     Action.ADDRESS_CONFIRMED: "Address confirmed",

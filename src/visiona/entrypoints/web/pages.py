@@ -37,6 +37,7 @@ from visiona.entrypoints.web import (
     consent_pages,
     key_pages,
     payment_pages,
+    privacy_pages,
     report_pages,
     sign_in_pages,
 )
@@ -151,6 +152,7 @@ def create_pages(app: App) -> tuple[Pages, Router, Router]:
         *account_pages.HANDLERS,
         *key_pages.HANDLERS,
         *consent_pages.HANDLERS,
+        *privacy_pages.HANDLERS,
         *payment_pages.HANDLERS,
         *admin_pages.HANDLERS,
         *report_pages.HANDLERS,
