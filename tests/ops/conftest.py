@@ -7,7 +7,7 @@ import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -24,7 +24,7 @@ from visiona.bootstrap import (
     open_vault,
     prepare_database,
 )
-from visiona.core.clock import Clock, FixedClock
+from visiona.core.clock import Clock, FixedClock, SystemClock
 from visiona.db.actor import UserActor
 from visiona.db.embedded import embedded_server
 from visiona.db.pool import Connection, Database
@@ -122,7 +122,7 @@ async def put(store: ObjectStore, key: str, data: bytes) -> None:
 async def open_house(settings: Settings) -> AsyncGenerator[House]:
     """On a database that is running; brings it to this release."""
     await prepare_database(settings)
-    vault = open_vault(settings, FixedClock(now()))
+    vault = open_vault(settings, SystemClock())
     await vault.open()
     database = Database(app_database_url(settings), identity_key(settings), max_size=4)
     await database.open()
@@ -177,8 +177,3 @@ def flip() -> Callable[[Path, int], None]:
             file.write(bytes([byte ^ (1 << bit % 8)]))
 
     return change
-
-
-@pytest.fixture
-def later() -> Callable[[timedelta], datetime]:
-    return lambda delta: now() + delta

@@ -122,7 +122,7 @@ async def plan(choice: Choice, place: Place, clock: Clock) -> Plan:
             )
         if is_running(place.data_dir / "postgres"):
             raise RestoreRefused(f"Visiona runs on {place.data_dir}. Stop it first.")
-        if any(path.name != _LOCK for path in place.data_dir.glob("*")):
+        if not _is_bare(place.data_dir):
             aside = place.data_dir.with_name(f"{place.data_dir.name}-before-{clock.now():%Y%m%dt%H%M%S}")
     else:
         if place.database_url is None:
@@ -281,6 +281,11 @@ def _emptied(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True)
 
 
+def _is_bare(folder: Path) -> bool:
+    """Whether there is no file in it, but for the lock."""
+    return not any(path.name != _LOCK for path in folder.rglob("*") if not path.is_dir())
+
+
 def _swap(staging: Path, data_dir: Path, aside: Path | None) -> None:
     """The old folder keeps all that it had. The sandbox stands for other firms, whose memory is not ours to
     turn back: it is taken along as it is.
@@ -291,6 +296,5 @@ def _swap(staging: Path, data_dir: Path, aside: Path | None) -> None:
     if aside is not None:
         data_dir.rename(aside)
     elif data_dir.exists():
-        (data_dir / _LOCK).unlink(missing_ok=True)
-        data_dir.rmdir()
+        shutil.rmtree(data_dir)
     staging.rename(data_dir)
