@@ -11,6 +11,8 @@ from visiona.db.sealed import SEALED, SealedColumn
 PLAIN_JSON = {
     "audit_logs.details": "ids, counts and codes of ours; what is personal is in sealed columns beside it",
     "backup_runs.report": "what a backup has and how long it took",
+    "erasures.remote": "ids at providers, until each has confirmed that what they name is deleted",
+    "erasures.steps": "when each part of an erasure was confirmed, and how much there was",
     "mails.details": "dates, amounts and names of plans",
     "models.input_schema": "the provider's description of a trained version, the same for everybody's",
     "webhook_receipts.reference": "ids at the provider",

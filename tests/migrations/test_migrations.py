@@ -91,16 +91,14 @@ async def _use(app: Database, worker: Database, superuser_url: str) -> None:
     async with app.transaction(alice) as connection:
         billing = BillingService(app, SystemClock(), read_catalogue())
         await billing.reserve(connection, alice.user_id, Resource.CLONES, 1)
+        cipher = Cipher(alice.user_id, new_key())
         await connection.execute(
             """with model as (
-                 insert into models (user_id, trigger_word, parameters, photo_count)
-                 values (%(user)s, %(sealed)s, %(sealed)s, 1) returning id)
+                 insert into models (user_id, consent_id, trigger_word, parameters, photo_count)
+                 values (%(user)s, (select id from consents), %(sealed)s, %(sealed)s, 1) returning id)
                insert into trainings (user_id, model_id, quota_period)
                select %(user)s, model.id, q.period_start from model, quota_usage q""",
-            {
-                "user": alice.user_id,
-                "sealed": Cipher(alice.user_id, new_key()).seal("models.trigger_word", "TOK"),
-            },
+            {"user": alice.user_id, "sealed": cipher.seal("models.trigger_word", "TOK")},
         )
         await enqueue(connection, "payments.sync", once=True, user_id=alice.user_id)
         assert await pending(connection) == []
