@@ -76,6 +76,7 @@ PRINTING = {
     "entrypoints/cli/": "commands speak on the terminal",
 }
 FILES_BESIDES = {
+    "privacy/catalogue.py": "what every column of every room is: a table as long as the room's model",
     "safety/policy.py": "the rules for prompts, which are as long as the rest of that room's model",
     "safety/reading.py": "how hidden words are found, on which each of those rules stands",
     "safety/lexicon.py": "where their word lists are read",
