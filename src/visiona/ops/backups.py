@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from visiona.core.clock import Clock
-from visiona.db.backups import AlreadyRunningError, Connection, Run, connect, last_runs, record_run
+from visiona.db.backups import AlreadyRunningError, Run, connect, last_runs, record_run
 from visiona.db.roles import RoleSecrets
 from visiona.ops.creation import Creator, Source
 from visiona.ops.log import list_logs, read_heads, read_keys
@@ -131,9 +131,11 @@ class Backups:
     async def _record(
         self, kind: str, set_id: str, started_at: datetime, *, ok: bool, report: Mapping[str, Any]
     ) -> None:
-        connection: Connection
-        async with await connect(self._url) as connection:
-            await record_run(connection, kind, set_id, started_at, ok=ok, report=report)
+        try:
+            async with await connect(self._url) as connection:
+                await record_run(connection, kind, set_id, started_at, ok=ok, report=report)
+        except Exception:  # what it came to matters more, and may be why
+            logger.exception("it could not be put on record that a backup's %s was %s", kind, report)
 
 
 async def look_at(repository: Repository) -> Standing:
