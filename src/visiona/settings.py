@@ -318,18 +318,7 @@ def _check(settings: Settings) -> None:
 def _check_production(settings: Settings) -> None:
     settings.secrets()
     settings.masters()
-    if settings.images_simulated:
-        raise SettingsError("The sandbox cannot run in production: set VISIONA_REPLICATE_BASE_URL back.")
-    if settings.prompts_simulated:
-        raise SettingsError(
-            "The sandbox cannot run in production: unset the base URLs of OpenAI and Anthropic."
-        )
-    if settings.payments_simulated:
-        raise SettingsError("The sandbox cannot run in production: set VISIONA_STRIPE_BASE_URL back.")
-    if settings.identity_simulated:
-        raise SettingsError("The sandbox cannot run in production: set VISIONA_CLERK_BASE_URL back.")
-    if settings.mail_simulated:
-        raise SettingsError("The sandbox cannot run in production: unset VISIONA_SANDBOX_INBOX_URL.")
+    _refuse_sandboxes(settings)
     if settings.hosted_identity and not settings.clerk_base_url.startswith("https://"):
         raise SettingsError("VISIONA_CLERK_BASE_URL must be an https:// address in production.")
     if not settings.hosted_identity and not settings.smtp_url:
@@ -343,3 +332,18 @@ def _check_production(settings: Settings) -> None:
         raise SettingsError("VISIONA_SENTRY_DSN must be an https:// address in production.")
     if not settings.origin.startswith("https://"):
         raise SettingsError("VISIONA_PUBLIC_URL must be an https:// address in production.")
+
+
+def _refuse_sandboxes(settings: Settings) -> None:
+    if settings.images_simulated:
+        raise SettingsError("The sandbox cannot run in production: set VISIONA_REPLICATE_BASE_URL back.")
+    if settings.prompts_simulated:
+        raise SettingsError(
+            "The sandbox cannot run in production: unset the base URLs of OpenAI and Anthropic."
+        )
+    if settings.payments_simulated:
+        raise SettingsError("The sandbox cannot run in production: set VISIONA_STRIPE_BASE_URL back.")
+    if settings.identity_simulated:
+        raise SettingsError("The sandbox cannot run in production: set VISIONA_CLERK_BASE_URL back.")
+    if settings.mail_simulated:
+        raise SettingsError("The sandbox cannot run in production: unset VISIONA_SANDBOX_INBOX_URL.")

@@ -30,10 +30,11 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 def serve_forever(*, supervised: bool) -> None:
-    from visiona.bootstrap import build  # noqa: PLC0415 - the sandbox does without
+    from visiona.bootstrap import build, watch_failures  # noqa: PLC0415 - the sandbox does without
     from visiona.entrypoints.asgi import create_asgi  # noqa: PLC0415 - the sandbox does without
 
     settings = _start(supervised=supervised)
+    watch_failures(settings)
     app = build(settings, "app")
     config = uvicorn.Config(
         create_asgi(app),
@@ -63,10 +64,11 @@ class _Server(uvicorn.Server):
 
 
 def work_forever(*, supervised: bool) -> None:
-    from visiona.bootstrap import build  # noqa: PLC0415 - the sandbox does without
+    from visiona.bootstrap import build, watch_failures  # noqa: PLC0415 - the sandbox does without
     from visiona.entrypoints.worker import run  # noqa: PLC0415 - the sandbox does without
 
     settings = _start(supervised=supervised)
+    watch_failures(settings)
     asyncio.run(run(build(settings, "worker")))
 
 
