@@ -124,6 +124,7 @@ def run(status: str, outcome: str, images: list[dict[str, Any]]) -> dict[str, An
 
 def studio(**changes: Any) -> dict[str, Any]:
     base: dict[str, Any] = {"photos": [], "models": [], "runs": [], "next_cursor": None}
+    base |= {"consented": True, "others": [{"id": "c1", "label": HOSTILE}]}
     return {**SIGNED_IN, "limits": LIMITS, **base, **changes}
 
 

@@ -110,7 +110,7 @@ def checked_name(text: str, field_name: str = "name") -> str:
     """A name as somebody types it. Raises `Invalid` (`invalid_input`)."""
     name = " ".join(text.split())
     if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
-        error = FieldError(field_name, "invalid", f"Type a name of 1 to {MAX_NAME} characters.")
+        error = FieldError(field_name, "invalid_value", f"Type a name of 1 to {MAX_NAME} characters.")
         raise Invalid("invalid_input", "Type the full name.", errors=[error])
     return name
 
