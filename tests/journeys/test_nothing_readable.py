@@ -1,4 +1,4 @@
-"""No word of a person and no secret can be read in the database, in a log or among the processes."""
+"""No word of a person and no secret can be read in the database, in a log, at Sentry or of a process."""
 
 import json
 import re
@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import copied_database
 from tests.factories.canaries import Watch, canary, columns_of, disguises
 from tests.factories.keys import MASTER_KEY
+from tests.factories.sentry import DSN_KEY, Sink, listening
 from tests.journeys.conftest import (
     MAIL_KEY,
     PASSWORD,
@@ -45,6 +46,7 @@ SECRETS = {
     "the key of Stripe": "sk_test_sandbox",
     "the secret of Stripe's webhooks": STRIPE_WEBHOOK_SECRET,
     "the password of the mail server": MAIL_KEY,
+    "the key of Sentry": DSN_KEY,
     "the application's password at the database": derived_password(SECRET_KEY.encode(), APP_ROLE),
     "the worker's password at the database": derived_password(SECRET_KEY.encode(), WORKER_ROLE),
 }
@@ -61,6 +63,7 @@ class Said:
     person: Person
     model_id: int
     words: dict[str, str]
+    sentry: Sink
     errors: list[int] = field(default_factory=list)
 
     def watch(self) -> Watch:
@@ -88,18 +91,21 @@ def said(
     folder = tmp_path_factory.mktemp("nothing-readable")
     with (
         copied_database(postgres, migrated_template) as url,
-        running_stack(url, folder, VISIONA_SANDBOX_TRAINING_SECONDS="0.5") as stack,
+        listening() as sentry,
+        running_stack(
+            url, folder, VISIONA_SANDBOX_TRAINING_SECONDS="0.5", VISIONA_SENTRY_DSN=sentry.dsn
+        ) as stack,
     ):
         with psycopg.connect(url, autocommit=True) as owner:
             owner.execute(_KEEP_JOBS)
         person = Person(stack, f"{canary('address')}@example.com")
         try:
-            yield _speak(stack, person, grace)
+            yield _speak(stack, person, grace, sentry)
         finally:
             person.close()
 
 
-def _speak(stack: Stack, person: Person, photos: list[Path]) -> Said:
+def _speak(stack: Stack, person: Person, photos: list[Path], sentry: Sink) -> Said:
     words = {kind: canary(kind) for kind in ("trigger", "prompt", "reworked", "caption", "refusal", "client")}
     person.http.headers["User-Agent"] = words["client"]
     person.upload(photos)
@@ -129,6 +135,7 @@ def _speak(stack: Stack, person: Person, photos: list[Path]) -> Said:
             "the password": PASSWORD,
             **_held(person, seen[0]["image_url"], stack),
         },
+        sentry,
     )
 
 
@@ -223,7 +230,9 @@ def _texts(value: Any) -> Iterator[str]:
 def test_five_hundred_errors_tell_no_log_anything(said: Said) -> None:
     """Of requests, jobs and providers, with secrets and words wherever a request can carry them."""
     stack, person = said.stack, said.person
-    watch = Watch({**said.words, **SECRETS, **CARRIED})
+    watched = {**said.words, **SECRETS, **CARRIED}
+    assert len(set(watched.values())) >= 25
+    watch = Watch(watched)
     said.errors += [status for status in _statuses(_bad_requests(said)) if status >= 400]
     said.errors += _errors_of_the_database(said)
     jobs = _errors_of_providers(said)
@@ -231,6 +240,9 @@ def test_five_hundred_errors_tell_no_log_anything(said: Said) -> None:
     assert jobs >= 8
     assert len(said.errors) + jobs >= 500
     assert said.errors.count(500) >= 20
+    told = wait_until(lambda: len(said.sentry.bodies) >= 20 and b"\n".join(said.sentry.bodies), 10)
+    assert {event["logger"].partition(".")[0] for event in said.sentry.events()} == {"visiona"}
+    assert watch.found(told) <= {"the key of Sentry (raw)", "the key of Sentry (of an address)"}
     for name, failures in (("serve", 20), ("worker", 2)):
         log = stack.log(name).encode()
         assert log.count(b"Traceback") >= failures, f"{name}: they are to be on record"
