@@ -36,7 +36,7 @@ class _Rooms:
         store = open_store((folder / "objects").as_uri())
         objects = ObjectService(database, vault, store, LinkSigner(b"secret"), clock)
         self.actor, self.folder = actor, folder
-        self.consents = ConsentService(database, vault, clock, b"l" * 32, "https://visiona.test")
+        self.consents = ConsentService(database, vault, clock, "https://visiona.test")
         self.photos = PhotoService(database, objects, AnyImage())
 
     async def add(self, consent_id: uuid.UUID | None = None) -> int:
@@ -174,7 +174,7 @@ async def test_no_image_is_asked_for_after_a_withdrawal(
 ) -> None:
     """Between the click and the worker: 0 calls to the image service, and nothing is counted."""
     studio = await open_studio()
-    consents = ConsentService(database, vault, SystemClock(), b"l" * 32, "https://visiona.test")
+    consents = ConsentService(database, vault, SystemClock(), "https://visiona.test")
     run_id = await studio.start()
     (own,) = await consents.page(studio.actor)
     await consents.withdraw(studio.actor, own.id)
