@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -65,7 +65,6 @@ from visiona.administration.service import AdministrationService
 from visiona.audit import jobs as audit_jobs
 from visiona.audit.model import AnchorKey
 from visiona.audit.service import AuditService, read_anchors
-from visiona.audit.service import forget as forget_in_audit
 from visiona.audit.service import verify as verify_audit
 from visiona.billing import jobs as billing_jobs
 from visiona.billing.model import Catalogue, PlanFileError, read_catalogue
@@ -78,7 +77,6 @@ from visiona.core.clock import Clock, SystemClock
 from visiona.core.errors import Invalid, Unauthenticated, Unavailable
 from visiona.core.scratch import clear_abandoned
 from visiona.db.actor import Anonymous, SystemActor
-from visiona.db.backups import delete_people
 from visiona.db.events import EventHub
 from visiona.db.identity import IdentityKey
 from visiona.db.jobs import Job
@@ -446,25 +444,24 @@ async def replay(app: App) -> None:
     await app.privacy.replay(await app.vault.destroyed())
 
 
-async def finish_restore(settings: Settings, erased: Collection[int]) -> list[str]:
+async def finish_restore(settings: Settings) -> list[str]:
     """Bring a database that was restored to this release, and erase again whom it brought back.
 
-    Answers what the operator should look at. `settings` are those that it will run with.
+    Answers what the operator should look at. `settings` are those that it will run with; no provider is
+    spoken to, and their keys need not be at hand.
     """
     await prepare_database(settings)
-    database = Database(worker_database_url(settings), identity_key(settings), max_size=2)
-    await database.open()
+    absent = {"replicate_api_token": settings.replicate_api_token or "unused", "stripe_api_key": "unused"}
+    if settings.clerk_secret_key is None:
+        absent["identity"] = "builtin"
+    app = build(replace(settings, **absent), "worker")
+    await app.open()
     try:
-        for user_id in erased:
-            async with database.transaction(SystemActor("restore")) as connection:
-                await forget_in_audit(connection, user_id)
-        async with await psycopg.AsyncConnection.connect(settings.database_url or "") as connection:
-            await delete_people(connection, erased)
-        audit = AuditService(database, open_anchors(settings), *anchor_keys(settings))
-        await audit.note_restore()
-        return [f"audit log: {finding.text}" for finding in (await audit.verify()).findings]
+        await replay(app)
+        await app.audit.note_restore()
+        return [f"audit log: {finding.text}" for finding in (await app.audit.verify()).findings]
     finally:
-        await database.close()
+        await app.close()
 
 
 def role_secrets(settings: Settings) -> RoleSecrets:

@@ -35,7 +35,9 @@ OBJECT_COLUMNS: tuple[tuple[LiteralString, LiteralString], ...] = (
     ("generations", "image_url"),
     ("generations", "thumbnail_url"),
 )
-"""Every column that names an object. A row's objects are written before it and never changed."""
+"""Every column that names an object, but for exports, which are made anew. A row's objects are written before
+it and never changed.
+"""
 
 _SCHEMAS = ["public", "visiona", "procrastinate"]
 # Shorter than PostgreSQL waits before it looks for a deadlock: should our locks be part of one, we give way.
@@ -349,11 +351,6 @@ async def known_people(connection: Connection, ids: Collection[int]) -> list[int
         await connection.execute("select id from users where id = any(%s) order by id", [list(ids)])
     ).fetchall()
     return [row[0] for row in rows]
-
-
-async def delete_people(connection: Connection, ids: Collection[int]) -> None:
-    """And with them every row that is theirs."""
-    await connection.execute("delete from users where id = any(%s)", [list(ids)])
 
 
 async def policy_faults(connection: Connection) -> list[str]:

@@ -16,6 +16,8 @@ from visiona.ports.storage import ObjectMissing, ObjectStore
 from visiona.vault.model import Cipher
 
 NOTE = "objects-"
+LEFT_OUT = frozenset({"exports"})
+"""Kinds of objects that are kept for days, and made anew from what is in the backup."""
 
 logger = logging.getLogger(__name__)
 
@@ -46,10 +48,10 @@ class Copies:
     async def bring(
         self, repository: Repository, objects: ObjectStore, keys: Iterable[str]
     ) -> list[ObjectCopy]:
-        """Copy those that are not here yet; those that are gone from the store are passed over."""
+        """Copy those that are not here yet. What is gone from the store, or `LEFT_OUT`, is passed over."""
         brought: list[ObjectCopy] = []
         for key in keys:
-            if key not in self._known:
+            if key not in self._known and key.split("/")[1] not in LEFT_OUT:
                 try:
                     digest, size = await repository.copy_object(objects, key)
                 except ObjectMissing:

@@ -103,9 +103,9 @@ class Plan:
     log_files: int
 
 
-Finish = Callable[[Path, str, Collection[int]], Awaitable[list[str]]]
-"""Bring the database at a URL, with this data folder, to this release and in order, and erase these people
-again, before anybody else can reach it; answers what the operator should look at.
+Finish = Callable[[Path, str], Awaitable[list[str]]]
+"""Bring the database at a URL, with this data folder, to this release and in order, and erase again whose keys
+are destroyed, before anybody else can reach it; answers what the operator should look at.
 """
 
 
@@ -216,7 +216,7 @@ class Restorer:
             erased = await known_people(connection, destroyed)
             await move_ids_past(connection, await place.keys.highest_id())
         self._tell("bringing it to this release")
-        warnings = await self._finish(data_dir, url, erased)
+        warnings = await self._finish(data_dir, url)
         return Restored(plan.moves_aside, objects, lost, erased, warnings)
 
     async def _bring_objects(

@@ -160,11 +160,11 @@ async def _restore(settings: Settings, set_id: str | None, at: datetime | None, 
         anchors_url=settings.anchor_store_url,
     )
 
-    async def finish(folder: Path, url: str, erased: Any) -> list[str]:
+    async def finish(folder: Path, url: str) -> list[str]:
         kept = folder / "secret.key"
         secret = settings.secret_key or (kept.read_text(encoding="ascii").strip() if kept.exists() else "")
         there = replace(settings, data_dir=folder, database_url=url, secret_key=secret)
-        return await finish_restore(there, erased)
+        return await finish_restore(there)
 
     repository = open_repository(settings)
     with held_alone(settings):
