@@ -567,8 +567,8 @@ def _signing_kit(settings: Settings) -> Callable[[], SigningKit]:
     if settings.c2pa_certificate is None or settings.c2pa_private_key is None:
         if settings.production:
             raise SettingsError(
-                "VISIONA_C2PA_CERTIFICATE and VISIONA_C2PA_PRIVATE_KEY are missing: images are signed once and "
-                "stay so, and production does not sign them with a development certificate. Get one from a "
+                "VISIONA_C2PA_CERTIFICATE and VISIONA_C2PA_PRIVATE_KEY are missing: images are signed once "
+                "and stay so, and production does not sign them with a development certificate. Get one from a "
                 "certificate authority, or make your own: visiona provenance certificate --name 'Your studio'"
             )
         return partial(development_kit, settings.data_dir, trusted=trusted, timestamp_url=timestamp_url)

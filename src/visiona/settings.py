@@ -300,12 +300,8 @@ def _check(settings: Settings) -> None:
         raise SettingsError("VISIONA_MODERATION must be auto or off.")
     if settings.smtp_url and not settings.mail_from:
         raise SettingsError("VISIONA_MAIL_FROM is missing: who mails come from, like hello@example.com.")
-    if not 1 <= settings.backup_days <= LONGEST_BACKUP_DAYS:
-        raise SettingsError(f"VISIONA_BACKUP_DAYS must be between 1 and {LONGEST_BACKUP_DAYS}.")
-    if not 0 <= settings.erasure_grace_days <= LONGEST_GRACE_DAYS:
-        raise SettingsError(f"VISIONA_ERASURE_GRACE_DAYS must be between 0 and {LONGEST_GRACE_DAYS}.")
-    unknown = set(settings.enhancers) - {"openai", "anthropic"}
-    if unknown:
+    _check_days(settings)
+    if unknown := set(settings.enhancers) - {"openai", "anthropic"}:
         raise SettingsError(f"VISIONA_ENHANCERS names unknown services: {', '.join(sorted(unknown))}.")
     if (settings.c2pa_certificate is None) != (settings.c2pa_private_key is None):
         raise SettingsError(
@@ -313,6 +309,13 @@ def _check(settings: Settings) -> None:
         )
     if settings.production:
         _check_production(settings)
+
+
+def _check_days(settings: Settings) -> None:
+    if not 1 <= settings.backup_days <= LONGEST_BACKUP_DAYS:
+        raise SettingsError(f"VISIONA_BACKUP_DAYS must be between 1 and {LONGEST_BACKUP_DAYS}.")
+    if not 0 <= settings.erasure_grace_days <= LONGEST_GRACE_DAYS:
+        raise SettingsError(f"VISIONA_ERASURE_GRACE_DAYS must be between 0 and {LONGEST_GRACE_DAYS}.")
 
 
 def _check_production(settings: Settings) -> None:

@@ -693,7 +693,7 @@ async def _run(code: str) -> str:
 
 @pytest.mark.parametrize(
     ("form", "content_type", "tolerance"),
-    [("JPEG", "image/jpeg", 3.5), ("WEBP", "image/webp", 4), ("PNG", "image/png", 2.5)]  # the watermark,
+    [("JPEG", "image/jpeg", 3.5), ("WEBP", "image/webp", 4), ("PNG", "image/png", 2.5)],  # the watermark,
 )
 async def test_generated_images_keep_format_and_size(
     processor: ChildImageProcessor,

@@ -1,7 +1,5 @@
 """A timestamp authority is asked where one is set, and what it says is in the signature."""
 
-
-
 import json
 import shutil
 import subprocess

@@ -678,7 +678,7 @@ async def find_by_subject(connection: Connection, subject: str) -> int | None:
 
 
 async def depart(connection: Connection, subject: str) -> None:
-    """On a transaction of the worker's system: nobody of this subject is let in again, whatever is told late."""
+    """On a transaction of the worker's system: nobody of this subject is let in again."""
     await store.depart(connection, subject)
 
 

@@ -390,8 +390,10 @@ def _image_taken_down(facts: _Facts) -> Words:
         f"An image of yours was removed from {facts.product}",
         (
             "Somebody reported one of your images. We looked at it, and deleted it with its copies.",
-            "It showed what must not be made here: somebody who did not agree, somebody under age, nakedness, "
-            "or what is meant to hurt.",
+            (
+                "It showed what must not be made here: somebody who did not agree, somebody under age, "
+                "nakedness, or what is meant to hurt."
+            ),
         ),
         ("Look at your account's history", f"{facts.origin}/account/history"),
         ("If you think that this is a mistake, answer this mail.",),
@@ -411,8 +413,11 @@ def _cost_cap_reached(facts: _Facts) -> Words:
     return Words(
         f"{facts.product} has reached its daily cap on cost",
         (
-            f"What providers cost has reached {facts.details['cap']} US dollars on {_day(facts.details['date'])}. "
-            "New trainings and generations are refused until midnight (UTC); what is open goes on.",
+            (
+                f"What providers cost has reached {facts.details['cap']} US dollars on "
+                f"{_day(facts.details['date'])}. New trainings and generations are refused until midnight "
+                "(UTC); what is open goes on."
+            ),
             "VISIONA_DAILY_COST_CAP is the setting. Look for abuse before you raise it.",
         ),
         ("Look at refusals and reports", f"{facts.origin}/admin/reports"),
@@ -423,9 +428,15 @@ def _erasure_asked(facts: _Facts) -> Words:
     return Words(
         f"Your {facts.product} account will be deleted",
         (
-            f"You asked for it. From {_day(facts.details['day'])} everything is deleted that is kept of you, here "
-            "and at the firms that work for us. Until then you can look at it, or change your mind.",
-            f"Keep this code of your receipt: {facts.details['receipt']}. It shows afterwards what was deleted.",
+            (
+                f"You asked for it. From {_day(facts.details['day'])} everything is deleted that is kept of "
+                "you, here and at the firms that work for us. Until then you can look at it, or change your "
+                "mind."
+            ),
+            (
+                f"Keep this code of your receipt: {facts.details['receipt']}. It shows afterwards what was "
+                "deleted."
+            ),
         ),
         ("Keep my account", f"{facts.origin}/account/privacy"),
         ("If it was not you, take it back and change your password at once.",),

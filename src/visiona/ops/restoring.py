@@ -104,8 +104,8 @@ class Plan:
 
 
 Finish = Callable[[Path, str], Awaitable[list[str]]]
-"""Bring the database at a URL, with this data folder, to this release and in order, and erase again whose keys
-are destroyed, before anybody else can reach it; answers what the operator should look at.
+"""Bring the database at a URL, with this data folder, to this release and in order, and erase again whose
+keys are destroyed, before anybody else can reach it; answers what the operator should look at.
 """
 
 
