@@ -1,5 +1,6 @@
 """What the release before the vault has left is sealed by `visiona migrate`, however often interrupted."""
 
+import hmac
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tests.conftest import ROLE_SECRETS, SECRET_KEY, _with_database
 from tests.factories.keys import key_settings
 
@@ -18,6 +20,7 @@ from visiona.db import sealing
 from visiona.db.migrate import migrate, own_migrations
 from visiona.db.roles import APP_ROLE, OWNER_ROLE, WORKER_ROLE, url_for_role
 from visiona.db.sealed import SEALED
+from visiona.factors.model import open_secret
 from visiona.settings import Settings, SettingsError
 from visiona.vault.model import Cipher
 from visiona.vault.service import Vault
@@ -43,6 +46,8 @@ key as (
   insert into api_keys (user_id, name, prefix, secret_hash, scopes, expires_at)
   select id, '{CANARY}', 'vsk_' || lpad(id::text, 22, '0'), sha256(%(subject)s::bytea), '{{photos:read}}',
     now() + interval '1 day' from person),
+totp as (
+  insert into totp_secrets (user_id, secret, confirmed_at) select id, %(totp)s, now() from person),
 model as (
   insert into models (user_id, trigger_word, parameters, photo_count, status, version, input_schema)
   select id, 'TOK', '{{}}', 1, 'Ready', 'version', '{{}}' from person returning id, user_id),
@@ -110,7 +115,12 @@ def make_people(url: str, folder: Path) -> list[int]:
     with psycopg.connect(url) as connection:
         people = []
         for number in range(PEOPLE):
-            row = connection.execute(_PERSON, {"subject": f"user_{number}"}).fetchone()
+            row = connection.execute("select nextval('users_id_seq') + 1").fetchone()
+            assert row is not None
+            key = hmac.digest(SECRET_KEY.encode(), b"visiona:factors", "sha256")
+            about = f"visiona totp {row[0]}".encode()
+            totp = b"n" * 12 + AESGCM(key).encrypt(b"n" * 12, b"ONETIMESECRET", about)
+            row = connection.execute(_PERSON, {"subject": f"user_{number}", "totp": totp}).fetchone()
             assert row is not None
             people.append(row[0])
     for user_id in people:
@@ -153,15 +163,17 @@ async def test_everything_is_sealed_however_often_that_is_interrupted(
     await vault.open()
     found = rows(
         old_database,
-        """select u.id, u.email, u.email_index, r.prompt, r.inputs
-           from users u join runs r on r.user_id = u.id order by u.id""",
+        """select u.id, u.email, u.email_index, t.secret, r.prompt, r.inputs
+           from users u join runs r on r.user_id = u.id join totp_secrets t on t.user_id = u.id
+           order by u.id""",
     )
     assert [row[0] for row in found] == people
-    for number, (user_id, email, index, prompt, inputs) in enumerate(found):
+    for number, (user_id, email, index, totp, prompt, inputs) in enumerate(found):
         cipher = await vault.cipher(user_id)
         address = f"user_{number}@{CANARY}.example"
         assert cipher.open("users.email", email) == address
         assert index == vault.blind_index("email", address)
+        assert open_secret(cipher, totp) == "ONETIMESECRET"
         assert cipher.open("runs.prompt", prompt) == f"{CANARY} at dusk"
         assert cipher.open("runs.inputs", inputs) == f'{{"prompt": "{CANARY}"}}'
         key = f"u{user_id}/photos/1.jpg"
