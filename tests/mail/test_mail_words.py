@@ -28,6 +28,8 @@ DETAILS: dict[Kind, dict[str, Any]] = {
     Kind.TRIAL_ENDS: {"date": "2026-12-03", "amount": "$39.00"},
     Kind.PAYMENT_FAILED: {"amount": "$39.00", "next_attempt": "2026-12-05T10:00:00Z"},
     Kind.COST_CAP_REACHED: {"cap": "100", "date": "2026-11-23"},
+    Kind.ERASURE_ASKED: {"receipt": "0193c0de-0000-7000-8000-000000000001", "day": "2026-12-03"},
+    Kind.ERASURE_BEGINS: {"receipt": "0193c0de-0000-7000-8000-000000000001"},
 }
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -97,6 +99,7 @@ def test_details_are_needed(kind: Kind) -> None:
         set(Kind)
         - {Kind.ACCOUNT_SUSPENDED, Kind.TRIAL_ENDS, Kind.PAYMENT_FAILED, Kind.SUBSCRIPTION_ENDED}
         - {Kind.IMAGE_TAKEN_DOWN, Kind.IMAGE_REPORTED, Kind.COST_CAP_REACHED}
+        - {Kind.ERASURE_BEGINS}  # too late to stop; the mail of the asking says what to do
     ),
 )
 def test_mails_say_what_to_do_if_it_was_somebody_else(kind: Kind) -> None:
@@ -111,6 +114,10 @@ def test_the_facts_are_in_the_words() -> None:
     assert "tried again on 5 December 2026" in composed(Kind.PAYMENT_FAILED)[1]
     assert "not tried again" in composed(Kind.PAYMENT_FAILED, amount="€9.00", next_attempt=None)[1]
     assert "30 minutes" in composed(Kind.RESET_PASSWORD)[1]
+    receipt = DETAILS[Kind.ERASURE_ASKED]["receipt"]
+    assert "From 3 December 2026 everything is deleted" in composed(Kind.ERASURE_ASKED)[1]
+    assert receipt in composed(Kind.ERASURE_ASKED)[1]
+    assert f"{ORIGIN}/receipts/{receipt}" in composed(Kind.ERASURE_BEGINS)[1]
     left = [composed(Kind.RECOVERY_CODES_USED, left=number)[1] for number in range(3)]
     assert ["None is left" in left[0], "One is left" in left[1], "2 are left" in left[2]] == [True] * 3
 
