@@ -6,7 +6,7 @@ Row-level security hides nothing from these connections: they are made as a role
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -138,7 +138,7 @@ class Snapshot:
         """How many rows each table has."""
         return await count_rows(self._connection)
 
-    def object_keys(self) -> AsyncIterator[str]:
+    def object_keys(self) -> AsyncGenerator[str]:
         return named_objects(self._connection)
 
     async def migrations(self) -> list[str]:
@@ -222,7 +222,7 @@ async def count_rows(connection: Connection) -> dict[str, int]:
     return counts
 
 
-async def named_objects(connection: Connection) -> AsyncIterator[str]:
+async def named_objects(connection: Connection) -> AsyncGenerator[str]:
     """The keys of all objects that rows name, however many; needs a transaction."""
     parts = [
         sql.SQL("select {} from {} where {} is not null").format(

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import os
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -191,15 +192,16 @@ class Creator:
         missing: list[str] = []
         count = size = 0
 
-        async def lines() -> AsyncIterator[bytes]:
+        async def lines() -> AsyncGenerator[bytes]:
             nonlocal count, size
-            async for key in moment.object_keys():
-                copy = draft.copies.get(key) or await self._late(draft, key)
-                if copy is None:
-                    missing.append(key)
-                    continue
-                count, size = count + 1, size + copy.size
-                yield msgspec.json.encode(copy) + b"\n"
+            async with aclosing(moment.object_keys()) as keys:
+                async for key in keys:
+                    copy = draft.copies.get(key) or await self._late(draft, key)
+                    if copy is None:
+                        missing.append(key)
+                        continue
+                    count, size = count + 1, size + copy.size
+                    yield msgspec.json.encode(copy) + b"\n"
 
         stream = await self._repository.write_stream(draft.folder, "objects", draft.key.cipher, lines())
         if missing:
@@ -241,7 +243,7 @@ class Creator:
         )
 
 
-async def _output_of(command: Sequence[str], url: str) -> AsyncIterator[bytes]:
+async def _output_of(command: Sequence[str], url: str) -> AsyncGenerator[bytes]:
     """What a program of PostgreSQL writes about the database at `url`. Raises `BackupFailed` at its end."""
     environment = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
     with tempfile.TemporaryFile() as complaints:
@@ -261,7 +263,7 @@ async def _output_of(command: Sequence[str], url: str) -> AsyncIterator[bytes]:
         finally:
             if process.returncode is None:
                 process.kill()
-                await process.wait()
+                await process.communicate()  # a pipe that nobody reads would keep it from ending
         if status != 0:
             complaints.seek(0)
             said = complaints.read().decode(errors="replace").strip()[-500:]

@@ -13,10 +13,10 @@ import hashlib
 import json
 import tempfile
 import zlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
@@ -36,8 +36,6 @@ _TYPE = "application/octet-stream"
 _NOBODY = 0
 _FORMAT = 1
 _GZIP = 31  # a window of 32 KiB, with the header that `gzip` knows
-
-T = TypeVar("T")
 
 
 class Damaged(Exception):
@@ -114,22 +112,16 @@ class Repository:
     # Streams
 
     async def write_stream(
-        self, folder: str, name: str, cipher: Cipher, chunks: AsyncIterator[bytes]
+        self, folder: str, name: str, cipher: Cipher, chunks: AsyncGenerator[bytes]
     ) -> Stream:
         """Cut into pieces of `PIECE_BYTES`, one in memory at a time."""
         pieces: list[Piece] = []
-        size, digest, waiting = 0, hashlib.sha256(), bytearray()
-        async for chunk in chunks:
-            waiting += chunk
-            while len(waiting) >= PIECE_BYTES:
-                piece = bytes(waiting[:PIECE_BYTES])
-                del waiting[:PIECE_BYTES]
-                digest.update(piece)
-                size += len(piece)
-                pieces.append(await self.write(_piece_name(folder, name, len(pieces)), cipher, piece))
-        digest.update(waiting)
-        size += len(waiting)
-        pieces.append(await self.write(_piece_name(folder, name, len(pieces)), cipher, bytes(waiting)))
+        size, digest = 0, hashlib.sha256()
+        async with aclosing(_in_pieces(chunks)) as cut:
+            async for data in cut:
+                digest.update(data)
+                size += len(data)
+                pieces.append(await self.write(_piece_name(folder, name, len(pieces)), cipher, data))
         return Stream(name, size, digest.hexdigest(), pieces)
 
     async def read_stream(self, folder: str, stream: Stream, cipher: Cipher) -> AsyncIterator[bytes]:
@@ -224,6 +216,18 @@ def compressed(data: bytes) -> bytes:
 
 def decompressed(data: bytes) -> bytes:
     return zlib.decompress(data, _GZIP)
+
+
+async def _in_pieces(chunks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """All of one size but for the last, of which there is always one."""
+    waiting = bytearray()
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            waiting += chunk
+            while len(waiting) >= PIECE_BYTES:
+                yield bytes(waiting[:PIECE_BYTES])
+                del waiting[:PIECE_BYTES]
+    yield bytes(waiting)
 
 
 def _piece_name(folder: str, name: str, number: int) -> str:
