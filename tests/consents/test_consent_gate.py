@@ -7,7 +7,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from tests.factories.people import MakeUser
-from tests.generations.conftest import OpenStudio
 from tests.photos.test_photo_limit import AnyImage
 
 from visiona.adapters.objects import open_store
@@ -22,8 +21,6 @@ from visiona.objects.model import LinkSigner
 from visiona.objects.service import ObjectService
 from visiona.photos.service import PhotoService
 from visiona.vault.service import Vault
-
-pytest_plugins = ["tests.generations.conftest"]
 
 ANSWER = Answer("Ada Lovelace", ClientInfo("203.0.113.7", "A browser"))
 
@@ -167,20 +164,3 @@ async def test_anothers_consent_is_none(rooms: _Rooms, make_user: MakeUser) -> N
         await rooms.add(theirs.id)
     with pytest.raises(NotFound):
         await rooms.consents.withdraw(rooms.actor, theirs.id)
-
-
-async def test_no_image_is_asked_for_after_a_withdrawal(
-    open_studio: OpenStudio, database: Database, vault: Vault
-) -> None:
-    """Between the click and the worker: 0 calls to the image service, and nothing is counted."""
-    studio = await open_studio()
-    consents = ConsentService(database, vault, SystemClock(), "https://visiona.test")
-    run_id = await studio.start()
-    (own,) = await consents.page(studio.actor)
-    await consents.withdraw(studio.actor, own.id)
-    await studio.service.submit(studio.actor.user_id, run_id)
-    assert await studio.row(run_id) == ("failed", "consent_withdrawn")
-    assert studio.generator.started == []
-    with pytest.raises(Forbidden):
-        await studio.start()
-    assert await studio.quota() == (0, 0)
