@@ -54,11 +54,13 @@ class Backups:
         self._shipper = Shipper(repository, source.objects, source.url, source.postgres, clock)
         self._creator = Creator(repository, source, self._shipper, clock)
 
-    async def create(self) -> Manifest:
-        """Make a set now, and delete what is too old. Raises what kept it from being made."""
+    async def create(self, *, wait: bool = False) -> Manifest:
+        """Make a set now, and delete what is too old. Raises what kept it from being made: another process
+        that makes one as well, unless it is to `wait` for that.
+        """
         started_at = self._clock.now()
         try:
-            manifest = await self._creator.create()
+            manifest = await self._creator.create(wait=wait)
         except AlreadyRunningError:
             raise
         except Exception as failure:

@@ -101,12 +101,13 @@ class Creator:
         self._shipper = shipper
         self._clock = clock
 
-    async def create(self) -> Manifest:
+    async def create(self, *, wait: bool = False) -> Manifest:
         """Make a set. What it consists of is there before its manifest is: without that it is no set.
 
-        Raises `BackupFailed`, or `AlreadyRunningError` where another process makes one.
+        Raises `BackupFailed`, or `AlreadyRunningError` where another process makes one, unless it is to
+        `wait` for that.
         """
-        async with held(self._source.url, BACKUP_LOCK) as connection:
+        async with held(self._source.url, BACKUP_LOCK, wait=wait) as connection:
             server = await look_at(connection)
             if not server.sees_everything:
                 raise UnfitRoleError(

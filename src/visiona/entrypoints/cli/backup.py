@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 def create() -> None:
     """Make a backup now, while Visiona runs or not, and delete those that are too old."""
-    manifest = _with_backups(lambda backups: backups.create())
+    manifest = _with_backups(lambda backups: backups.create(wait=True))
     typer.echo(
         f"Backup {manifest.id} is complete: {sum(manifest.counts.values())} rows, "
         f"{_counted(manifest.object_count, 'object')}, {_bytes(manifest.size)}."
