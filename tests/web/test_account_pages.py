@@ -21,6 +21,7 @@ from tests.factories.safety import EVERYBODY_SIGNS_UP
 from tests.web.conftest import Markup
 
 from visiona.bootstrap import App, build
+from visiona.consents.model import current_text
 from visiona.entrypoints.api.access import ACCESS, Identity
 from visiona.entrypoints.asgi import create_asgi
 from visiona.entrypoints.web.browsers import browser_words
@@ -506,6 +507,61 @@ async def test_a_key_is_made_shown_once_and_revoked(person: Browser) -> None:
         assert "no such API key" in gone.text("flashes")
 
 
+# Consents, and leaving
+
+
+async def test_one_signs_asks_somebody_else_and_takes_both_back(person: Browser) -> None:
+    assert (await person.see("/consent?next=/account/consents")).has("consent-text")
+    form = {"version": current_text().version, "next": "/account/consents"}
+    unread = await person.refused("/consent", 422, name="Ana Example", **form)
+    assert unread.element("consent-adult")["aria-invalid"] == "true"
+    assert not unread.has("consent-go-on")
+    signed = {"name": "Ana Example", "adult": "yes", "agreed": "yes"}
+    assert await person.sent("/consent", **signed, **form) == "/account/consents"
+    assert "Signed by Ana Example" in (await person.see("/account/consents")).text("own-consent")
+
+    nobody = await person.refused("/account/consents/ask", 422, label=" ")
+    assert nobody.element("ask-label")["aria-invalid"] == "true"
+    answer = await person.send("/account/consents/ask", label="Aunt Maria")
+    assert answer.headers["cache-control"] == "no-store"
+    link = Markup(answer.text).text("request-link").strip()
+    assert link.startswith(f"{ORIGIN}/consent/")
+
+    for consent_id in await consent_ids(person):
+        led_to = await person.sent("/account/consents/withdraw", consent_id=consent_id)
+        assert led_to == "/account/consents?done=withdrawn"
+    after = await person.see("/account/consents?done=withdrawn")
+    assert "being deleted now" in after.text("flashes")
+    assert after.has("consent-none")
+    assert not after.has("withdraw")
+    for nobodys in ("", "x", str(uuid.uuid4())):
+        await person.refused("/account/consents/withdraw", 404, consent_id=nobodys)
+
+
+async def consent_ids(person: Browser) -> list[str]:
+    """Those that the page lets them take back."""
+    page = (await person.http.get("/account/consents")).text
+    return re.findall(r'name="consent_id" value="([^"]+)"', page)
+
+
+async def test_the_account_is_deleted_unless_one_changes_ones_mind(person: Browser) -> None:
+    page = await person.see("/account/privacy")
+    assert page.has("delete-account")
+    for _ in range(2):  # a second click asks for nothing new
+        assert await person.sent("/account/privacy/delete") == "/account/privacy"
+    waiting = await person.see("/account/privacy")
+    assert "will be deleted on" in waiting.text("erasure-open")
+    assert re.search(r"[0-9a-f]{8}-", waiting.text("receipt-code"))
+    assert not waiting.has("delete-account")
+    for _ in range(2):
+        assert await person.sent("/account/privacy/keep") == "/account/privacy"
+    assert (await person.see("/account/privacy")).has("delete-account")
+    states = await person.rows(
+        "select state from erasures e join users u on u.id = e.user_id where u.email_index = %s", person.index
+    )
+    assert [state for (state,) in states] == ["withdrawn"]
+
+
 # Showing who one is
 
 
@@ -519,6 +575,7 @@ FRESH = [
     ("/account/passkeys/rename", {"passkey_id": "1", "name": "x"}, "/account/security"),
     ("/account/passkeys/remove", {"passkey_id": "1"}, "/account/security"),
     ("/account/keys", {"name": "x", "scopes": "photos:read", "expires_in_days": "7"}, "/account/keys"),
+    ("/account/privacy/delete", {}, "/account/privacy"),
 ]
 
 

@@ -244,7 +244,7 @@ ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
         "POST /consent/{token}": _VISITOR,
         "POST /consent/{token}/end": _VISITOR,
         "GET /account/privacy": _PAGE,
-        "POST /account/privacy/delete": Access(Identity.PAGE, fresh=True),
+        "POST /account/privacy/delete": Access(Identity.PAGE, fresh=True, leaving=True),
         "POST /account/privacy/keep": _PAGE_STAYS_OPEN,
         "GET /account/consents": _PAGE,
         "POST /account/consents/ask": _PAGE,

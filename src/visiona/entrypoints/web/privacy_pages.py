@@ -29,14 +29,14 @@ async def privacy(app: TheApp, request: AnyRequest) -> Response[str]:
     )
 
 
-@post(f"{PRIVACY}/delete")
+@post(f"{PRIVACY}/delete", page=PRIVACY)
 async def delete(app: TheApp, request: AnyRequest) -> Redirect:
     with contextlib.suppress(Conflict):  # a second click: the page shows the first
         await app.privacy.ask(actor_of(request))
     return Redirect(PRIVACY, status_code=303)
 
 
-@post(f"{PRIVACY}/keep")
+@post(f"{PRIVACY}/keep", page=PRIVACY)
 async def keep(app: TheApp, request: AnyRequest) -> Redirect:
     with contextlib.suppress(Conflict):  # it has begun, or was taken back: the page shows which
         await app.privacy.take_back(actor_of(request))
