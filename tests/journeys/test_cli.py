@@ -40,6 +40,9 @@ def test_the_whole_job(stack: Stack, tmp_path: Path, grace: list[Path]) -> None:
     visiona("login", "--email", "grace@example.com", "--password-stdin", stdin=PASSWORD)
     assert "grace@example.com" in visiona("me")
 
+    unsigned = visiona("photos", "upload", str(grace[0].parent), status=1)
+    assert "consent_needed" in unsigned
+    visiona("consent", "give", "--name", "Grace Hopper", "--i-am-18-and-agree")
     assert "12" in visiona("photos", "upload", str(grace[0].parent))
     assert "Ready" in visiona("train", "GRACE", "--steps", "300") + visiona("models", "list")
     out = tmp_path / "images"

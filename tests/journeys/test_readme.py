@@ -72,7 +72,8 @@ def test_the_command_line_block(stack: Stack, checkout: Path) -> None:
 
 def test_the_http_block(stack: Stack, checkout: Path) -> None:
     printed = paste(block("By plain HTTP"), checkout, stack.url).splitlines()
-    link = printed[0]
+    signed, link = printed[:2]
+    assert signed == "given"
     assert httpx.get(stack.url + link).headers["content-type"] == "image/jpeg"
     assert "Ready" in printed
     assert printed[-2] == "succeeded"
