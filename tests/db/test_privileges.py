@@ -87,7 +87,6 @@ EXECUTORS = {
     "has_looked": {AUTH_ROLE},
     "admin_obstacle": {AUTH_ROLE},
     "end_all_sessions": {AUTH_ROLE},
-    "own_rows": {WORKER_ROLE, AUTH_ROLE},
     "erase_rows": {WORKER_ROLE, AUTH_ROLE},
     "find_receipt": {APP_ROLE, WORKER_ROLE, AUTH_ROLE},
     "order_erasure": {APP_ROLE, AUTH_ROLE},

@@ -183,9 +183,6 @@ TABLES = {
     "public.erasures": Table(
         app="own own own -", worker="system system system -", owner="user_id", update="state",
         insert="(id, user_id, cause, due_at) values (gen_random_uuid(), %(user)s, 'person', now())"),
-    "public.exports": Table(
-        app="own own - -", worker="system - system -", owner="user_id", update="state",
-        insert="(id, user_id) values (gen_random_uuid(), %(user)s)"),
     "public.departed_subjects": Table(
         app="- - - -", worker="system system - -", owner=None, update="departed_at",
         insert="(subject_hash) values (decode(repeat('00', 32), 'hex'))"),

@@ -153,6 +153,5 @@ async def test_every_column_that_may_name_an_object_is_known(owner: psycopg.Asyn
     not_of_rows = {
         ("pending_objects", "key"),  # not part of anything yet
         ("reports", "object_keys"),  # to be deleted
-        ("exports", "object_key"),  # kept for days, and made anew
     }
     assert {(row[0], row[1]) for row in rows} - of_others - not_of_rows == set(OBJECT_COLUMNS)

@@ -1,4 +1,4 @@
-"""Jobs of erasures and exports."""
+"""Jobs of erasures."""
 
 from uuid import UUID
 

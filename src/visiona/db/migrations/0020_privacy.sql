@@ -1,10 +1,11 @@
--- Erasure and export: what was asked for, and how far it has come.
+-- Erasure: what was asked for, and how far it has come.
 --
 -- An erasure outlives whoever it is about: the reference to them and the ids of what other firms keep of them are
 -- there only until each of these has confirmed. Its id is the receipt's code, which nobody can guess.
 
 create table erasures (
-  id uuid primary key,
+  number bigint generated always as identity primary key,
+  id uuid not null,
   user_id bigint,
   cause text not null check (cause in ('person', 'admin', 'identity', 'operator', 'restore')),
   state text not null default 'waiting' check (state in ('waiting', 'erasing', 'done', 'withdrawn')),
@@ -22,30 +23,15 @@ create table erasures (
   receipt bytea,
   check ((state = 'done') = (finished_at is not null)),
   check (state <> 'done' or (user_id is null and remote is null and receipt is not null)),
-  check (state not in ('waiting', 'erasing') or user_id is not null)
+  check (state not in ('waiting', 'erasing') or user_id is not null),
+  -- Unique, and found by its hash alone: whoever asks for it knows it.
+  exclude using hash (id with =)
 );
 create unique index erasures_open on erasures (user_id) where state in ('waiting', 'erasing');
 create index erasures_user on erasures (user_id);
 
-create table exports (
-  id uuid primary key,
-  user_id bigint not null references users on delete cascade,
-  state text not null default 'queued' check (state in ('queued', 'running', 'ready', 'failed', 'expired')),
-  done integer not null default 0,
-  total integer not null default 0,
-  object_key text,
-  size bigint,
-  created_at timestamptz not null default now(),
-  finished_at timestamptz,
-  expires_at timestamptz
-);
-create index exports_user on exports (user_id, created_at desc);
-create unique index exports_open on exports (user_id) where state in ('queued', 'running');
-
 alter table erasures enable row level security;
 alter table erasures force row level security;
-alter table exports enable row level security;
-alter table exports force row level security;
 
 create policy own_read on erasures for select to visiona_app
   using (user_id = any (array[(select visiona.uid())]));
@@ -64,55 +50,42 @@ grant select, insert (id, user_id, cause, due_at, started_at, state),
   on erasures to visiona_worker;
 grant select, insert (id, user_id, cause, due_at) on erasures to visiona_auth;
 
-create policy own_read on exports for select to visiona_app
-  using (user_id = any (array[(select visiona.uid())]));
-create policy own_ask on exports for insert to visiona_app
-  with check (user_id = any (array[(select visiona.uid())]) and state = 'queued');
-create policy system_all on exports for all to visiona_worker
-  using ((select visiona.is_system())) with check ((select visiona.is_system()));
-grant select, insert (id, user_id) on exports to visiona_app;
-grant select, update (state, done, total, object_key, size, finished_at, expires_at) on exports to visiona_worker;
-
--- The two functions below run as visiona_auth, for which rows of people are open to two ends only: those of the
--- transaction's own person are read, and those of somebody who is being erased are deleted.
+-- The function below runs as visiona_auth, which deletes the rows of somebody who is being erased, and learns no
+-- more of them than whose they are.
 do $$
 declare
+  leaving constant text := '(select visiona.is_system()) and user_id in (
+    select e.user_id from erasures e where e.state = ''erasing'')';
   name text;
+  command text;
+  known record;
 begin
   foreach name in array array['api_keys', 'checkouts', 'consents', 'cost_people', 'credentials', 'email_links',
-    'entitlements', 'exports', 'generations', 'idempotency_keys', 'invoices', 'mails', 'model_photos', 'models',
+    'entitlements', 'generations', 'idempotency_keys', 'invoices', 'mails', 'model_photos', 'models',
     'passkey_challenges', 'passkeys', 'payment_customers', 'payments', 'pending_objects', 'photos',
     'prompt_refusals', 'provider_costs', 'quota_ledger', 'quota_usage', 'recovery_codes', 'reports', 'runs',
     'sessions', 'subscriptions', 'support_grants', 'totp_secrets', 'trainings'] loop
-    execute format('create policy privacy_read on %I for select to visiona_auth
-      using (user_id = any (array[(select visiona.uid())]))', name);
-    execute format('create policy privacy_look on %I for select to visiona_auth
-      using ((select visiona.is_system()) and user_id in (
-        select e.user_id from erasures e where e.state = ''erasing''))', name);
-    execute format('create policy privacy_erase on %I for delete to visiona_auth
-      using ((select visiona.is_system()) and user_id in (
-        select e.user_id from erasures e where e.state = ''erasing''))', name);
-    execute format('grant select, delete on %I to visiona_auth', name);
+    foreach command in array array['SELECT', 'DELETE'] loop
+      -- One policy for each command: where there is one already, the rows come to those that it shows.
+      select p.policyname, p.qual into known from pg_policies p
+        where p.schemaname = 'public' and p.tablename = name and 'visiona_auth' = any (p.roles)
+          and p.permissive = 'PERMISSIVE' and p.cmd in ('ALL', command);
+      if not found then
+        execute format('create policy %I on %I for %s to visiona_auth using (%s)',
+          'privacy_' || lower(command), name, command, leaving);
+      elsif known.qual <> 'true' and position('erasures' in known.qual) = 0 then
+        execute format('alter policy %I on %I using (%s or (%s))', known.policyname, name, known.qual, leaving);
+      end if;
+    end loop;
+    execute format('grant select (user_id), delete on %I to visiona_auth', name);
   end loop;
 end $$;
-grant select on audit_logs to visiona_auth;
-create policy privacy_read on audit_logs for select to visiona_auth
-  using (user_id = any (array[(select visiona.uid())]));
 create index if not exists passkey_challenges_user on passkey_challenges (user_id);
 create index if not exists mails_user on mails (user_id);
 create index if not exists reports_user on reports (user_id);
 
 grant create on schema visiona to visiona_auth;
 set local role visiona_auth;
-
--- What a table keeps of this transaction's person: for their export.
-create function visiona.own_rows(name text, owner text, wanted text[]) returns setof jsonb
-  language plpgsql stable security definer set search_path = public, pg_temp
-as $$
-begin
-  return query execute format('select to_jsonb(r) from (select %s from %I where %I = $1) r',
-    (select string_agg(quote_ident(c), ', ') from unnest(wanted) c), name, owner) using visiona.uid();
-end $$;
 
 -- Deletes the rows of somebody whose erasure has begun, table by table, and answers how many there were.
 create function visiona.erase_rows(person bigint, names text[]) returns jsonb
@@ -164,9 +137,9 @@ begin
   return true;
 end $$;
 
-revoke execute on function visiona.own_rows(text, text, text[]), visiona.erase_rows(bigint, text[]),
+revoke execute on function visiona.erase_rows(bigint, text[]),
   visiona.find_receipt(uuid), visiona.order_erasure(bigint, uuid, timestamptz, bytea) from public;
-grant execute on function visiona.own_rows(text, text, text[]), visiona.erase_rows(bigint, text[])
+grant execute on function visiona.erase_rows(bigint, text[])
   to visiona_worker;
 grant execute on function visiona.find_receipt(uuid) to visiona_app, visiona_worker;
 grant execute on function visiona.order_erasure(bigint, uuid, timestamptz, bytea) to visiona_app;
@@ -178,7 +151,7 @@ revoke create on schema visiona from visiona_auth;
 do $$
 declare
   before text := pg_get_functiondef('visiona.may_enqueue(text, jsonb)'::regprocedure);
-  after text := replace(before, '''payments.sync'',', '''payments.sync'', ''privacy.proceed'', ''privacy.export'',');
+  after text := replace(before, '''payments.sync'',', '''payments.sync'', ''privacy.proceed'',');
 begin
   if after = before then
     raise exception 'who may ask for jobs is written otherwise than it was';
