@@ -201,9 +201,9 @@ def compose(
 
     `link` is needed by `verify_address`, `reset_password` and `change_address`. Details: `left` (how many)
     by `recovery_codes_used`; `date` (ISO 8601) and `amount` (as people read it) by `trial_ends`;
-    `amount` and `next_attempt` (ISO 8601 or None) by `payment_failed`; `cap` and `date` by `cost_cap_reached`;
-    `receipt` by `erasure_asked`, with `day` (ISO 8601), and `erasure_begins`. Raises `ValueError` where one is
-    missing.
+    `amount` and `next_attempt` (ISO 8601 or None) by `payment_failed`; `cap` and `date` by
+    `cost_cap_reached`; `receipt` by `erasure_asked`, with `day` (ISO 8601), and `erasure_begins`. Raises
+    `ValueError` where one is missing.
     """
     if link is None and link_path(kind) is not None:
         raise ValueError(f"a mail of the kind {kind} needs a link")

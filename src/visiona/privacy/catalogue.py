@@ -145,7 +145,8 @@ CATALOGUE: Final = (
     Table(name="erasures", fate=Fate.UNLINK,
           keeps="What was erased when, for the receipt, without the person.",
           columns=_columns(pseudonym="id user_id remote",
-                           fact="number cause state asked_at due_at started_at finished_at steps trouble receipt",
+                           fact="number cause state asked_at due_at started_at finished_at steps trouble"
+                                " receipt",
                            operational="attempts next_attempt_at")),
     Table(name="webhook_receipts", fate=Fate.MATCH,
           columns=_columns(pseudonym="id external_id reference",
