@@ -568,7 +568,7 @@ def _signing_kit(settings: Settings) -> Callable[[], SigningKit]:
         if settings.production:
             raise SettingsError(
                 "VISIONA_C2PA_CERTIFICATE and VISIONA_C2PA_PRIVATE_KEY are missing: images are signed once "
-                "and stay so, and production does not sign them with a development certificate. Get one from a "
+                "and stay so; production signs with no development certificate. Get one from a "
                 "certificate authority, or make your own: visiona provenance certificate --name 'Your studio'"
             )
         return partial(development_kit, settings.data_dir, trusted=trusted, timestamp_url=timestamp_url)
