@@ -22,6 +22,7 @@ EVERY = timedelta(days=1)
 REHEARSED_EVERY = timedelta(days=7)
 AGAIN_AFTER = timedelta(minutes=30)
 """How long it takes until what failed is tried again."""
+LATE = timedelta(hours=2)
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +121,21 @@ class Backups:
             due_since = last.finished_at + (REHEARSED_EVERY if last.ok else EVERY)
         if ids and due_since is not None and now >= due_since:
             await self.rehearse(logger.info)
+
+    async def trouble(self) -> str | None:
+        """What an operator should look at; None where there is a backup of the last day, and all went well."""
+        ids = await self._repository.set_ids()
+        if not ids:
+            return "there is none; the worker makes one within minutes, or `visiona backup create`"
+        for run in await self.last_runs():
+            if not run.ok:
+                why = run.report.get("failure") or "; ".join(run.report.get("faults", []))
+                what = "was not made" if run.kind == "create" else "failed its rehearsal"
+                return f"the backup of {run.finished_at:%Y-%m-%d %H:%M} UTC {what}: {why}"
+        begun = begun_at(ids[-1])
+        if self._clock.now() - begun > EVERY + LATE:
+            return f"the last one is of {begun:%Y-%m-%d %H:%M} UTC: does a worker run?"
+        return None
 
     async def last_runs(self) -> Sequence[Run]:
         """The newest attempt of each kind."""
