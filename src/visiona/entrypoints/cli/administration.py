@@ -186,7 +186,10 @@ def diagnose() -> list[Finding]:
     """Readiness of everything that a request needs, as this machine sees it."""
 
     async def look(app: App) -> dict[str, str]:
-        return await app.readiness()
+        checks = await app.readiness()
+        if app.backups is not None:
+            checks["backups"] = await app.backups.trouble() or "ok"
+        return checks
 
     try:
         checks = _with_app(look)
