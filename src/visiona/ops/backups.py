@@ -123,7 +123,7 @@ class Backups:
             await self.rehearse(logger.info)
 
     async def trouble(self) -> str | None:
-        """What an operator should look at; None where there is a backup of the last day, and all went well."""
+        """What an operator should look at; None where there is a backup of the last day and all went well."""
         ids = await self._repository.set_ids()
         if not ids:
             return "there is none; the worker makes one within minutes, or `visiona backup create`"
