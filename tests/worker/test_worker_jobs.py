@@ -4,6 +4,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 from procrastinate.testing import InMemoryConnector
 
@@ -15,7 +16,8 @@ from visiona.objects import jobs as object_jobs
 
 async def work(*jobs: Job, attempts: int = 0) -> InMemoryConnector:
     """Have a worker do one of each of these jobs, which were tried so often before."""
-    app = SimpleNamespace(jobs=lambda: list(jobs), database=SimpleNamespace(url="postgresql://nowhere"))
+    database = SimpleNamespace(url="postgresql://nowhere", connection_class=psycopg.AsyncConnection)
+    app = SimpleNamespace(jobs=lambda: list(jobs), database=database)
     queue = worker.build_queue(app)  # type: ignore[arg-type] # as much of an App as this takes
     connector = InMemoryConnector()
     with queue.replace_connector(connector) as replaced:
