@@ -22,6 +22,7 @@ from visiona.core.clock import SystemClock
 from visiona.core.ids import opaque_id
 from visiona.core.work import LEASE
 from visiona.db.actor import UserActor
+from visiona.db.jobs import RetryLater
 from visiona.db.pool import Connection, Database
 from visiona.objects.model import Kind, LinkSigner, new_key
 from visiona.objects.service import ObjectService
@@ -221,3 +222,19 @@ async def test_a_training_that_nobody_waits_for_leaves_no_likeness_behind(worksh
     await workshop.service.observe(workshop.actor.user_id, model_id, "stray")
     assert workshop.trainer.canceled == ["stray"]
     assert workshop.trainer.deleted == [VERSION]
+
+
+async def test_a_withdrawn_consent_takes_the_clone_with_it(workshop: Workshop) -> None:
+    """By the worker; what is being trained is canceled first."""
+    user_id = workshop.actor.user_id
+    cursor = await workshop.owner.execute("select id from consents where user_id = %s", [user_id])
+    ((consent_id,),) = await cursor.fetchall()
+    model_id = await workshop.start()
+    await workshop.submit(model_id)
+    with pytest.raises(RetryLater):
+        await workshop.service.forget(user_id, consent_id)
+    workshop.trainer.answer = lambda it: TrainingReport(it, RemoteState.CANCELED)
+    await workshop.apply(model_id)
+    await workshop.service.forget(user_id, consent_id)
+    cursor = await workshop.owner.execute("select count(*) from models where user_id = %s", [user_id])
+    assert await cursor.fetchone() == (0,)

@@ -25,6 +25,7 @@ EXECUTORS = {
     "may_enqueue": {OWNER_ROLE, WORKER_ROLE},
     "base_limit": {OWNER_ROLE, APP_ROLE, WORKER_ROLE},
     "write_ledger": {OWNER_ROLE},
+    "keep_face": {OWNER_ROLE},
     "is_covered": {OWNER_ROLE, APP_ROLE},
     "enqueue": {APP_ROLE, WORKER_ROLE, AUTH_ROLE},
     "next_user_id": {APP_ROLE, WORKER_ROLE, AUTH_ROLE},

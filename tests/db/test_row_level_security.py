@@ -135,12 +135,12 @@ TABLES = {
         app="own own - own", worker="own own - own", owner="user_id", update="key",
         insert="(key, user_id) values (%(folder)s || 'fresh.jpg', %(user)s)"),
     "public.photos": Table(
-        app="own own - own", worker="own - - -", owner="user_id", update="width",
+        app="own own - own", worker="own - - own", owner="user_id", update="width",
         insert="(user_id, consent_id, file_url, thumbnail_url, width, height, size, sha256) values "
                "(%(user)s, (select id from consents where user_id = %(user)s limit 1), "
                "%(folder)s || 'fresh.jpg', %(folder)s || 'fresh.webp', 1, 1, 1, repeat('f', 64))"),
     "public.models": Table(
-        app="own own - own", worker="own - own -", owner="user_id", update="status",
+        app="own own - own", worker="own - own own", owner="user_id", update="status",
         insert="(user_id, consent_id, trigger_word, parameters, photo_count) values (%(user)s, "
                "(select id from consents where user_id = %(user)s limit 1), "
                "%(models_trigger_word)s, %(models_parameters)s, 1)"),
@@ -156,7 +156,7 @@ TABLES = {
                "quota_period) values (%(user)s, %(model)s, 'version-of-' || %(user)s, "
                "%(runs_trigger_word)s, %(runs_prompt)s, false, %(runs_inputs)s, 1, %(period)s)"),
     "public.generations": Table(
-        app="own - - own", worker="own own - -", owner="user_id", update="prompt",
+        app="own - - own", worker="own own - own", owner="user_id", update="prompt",
         insert="(user_id, model_id, run_id, position, prompt, image_url, thumbnail_url, content_type, "
                "width, height, size, sha256, parameters) values (%(user)s, %(model)s, %(run)s, 1, "
                "%(generations_prompt)s, %(folder)s || 'a', %(folder)s || 'b', 'image/webp', 1, 1, 1, "

@@ -6,7 +6,9 @@ from tests.generations.conftest import OpenStudio
 from visiona.consents.service import ConsentService
 from visiona.core.clock import SystemClock
 from visiona.core.errors import Forbidden
+from visiona.db.jobs import RetryLater
 from visiona.db.pool import Database
+from visiona.ports.remote import PredictionReport, RemoteState
 from visiona.vault.service import Vault
 
 
@@ -24,4 +26,38 @@ async def test_no_image_is_asked_for_after_a_withdrawal(
     assert studio.generator.started == []
     with pytest.raises(Forbidden):
         await studio.start()
+    assert await studio.quota() == (0, 0)
+
+
+async def test_images_go_with_the_consent_though_their_clone_is_gone(
+    open_studio: OpenStudio, database: Database, vault: Vault
+) -> None:
+    studio = await open_studio()
+    consents = ConsentService(database, vault, SystemClock(), "https://visiona.test")
+    studio.generator.answers = lambda it: PredictionReport(it, RemoteState.SUCCEEDED, outputs=("a", "b"))
+    await studio.apply(await studio.submitted())
+    await studio.owner.execute("delete from models where id = %s", [studio.model_id])
+    (own,) = await consents.page(studio.actor)
+    await consents.withdraw(studio.actor, own.id)
+    await studio.service.forget(studio.actor.user_id, own.id)
+    cursor = await studio.owner.execute(
+        "select count(*) from generations where user_id = %s", [studio.actor.user_id]
+    )
+    assert await cursor.fetchone() == (0,)
+
+
+async def test_what_is_being_made_is_canceled_before_the_rest_goes(
+    open_studio: OpenStudio, database: Database, vault: Vault
+) -> None:
+    studio = await open_studio()
+    consents = ConsentService(database, vault, SystemClock(), "https://visiona.test")
+    run_id = await studio.submitted()
+    (own,) = await consents.page(studio.actor)
+    await consents.withdraw(studio.actor, own.id)
+    with pytest.raises(RetryLater):
+        await studio.service.forget(studio.actor.user_id, own.id)
+    studio.generator.answers = lambda it: PredictionReport(it, RemoteState.CANCELED)
+    await studio.apply(run_id)
+    await studio.service.forget(studio.actor.user_id, own.id)
+    assert await studio.row(run_id) == ("canceled", "canceled")
     assert await studio.quota() == (0, 0)

@@ -162,7 +162,7 @@ class CloneService:
         actor = UserActor(user_id)
         async with self._database.transaction(actor) as connection:
             training = await store.training(connection, user_id, model_id)
-            released = await is_released(connection, user_id, model_id)
+            released = await _is_released(connection, user_id, model_id)
             now = await database_time(connection)
         if training is None or not may_claim(training.state, training.submitted_at, now):
             return
@@ -546,16 +546,9 @@ class CloneService:
         return f"{self._webhook_url}?topic=training&user={training.user_id}&id={training.model_id}"
 
 
-async def is_released(connection: Connection, user_id: int, model_id: int | None) -> bool:
-    """On the caller's transaction: the clone is there, and whose face it shows consents to its use."""
-    if model_id is None:
-        return False
+async def _is_released(connection: Connection, user_id: int, model_id: int) -> bool:
+    """Whether whose face the clone shows consents to its use."""
     return await consents.holds(connection, user_id, await store.consent_of(connection, user_id, model_id))
-
-
-async def of_consent(connection: Connection, user_id: int, consent_id: UUID) -> list[int]:
-    """On the caller's transaction: the clones of this face."""
-    return await store.ids_of(connection, user_id, consent_id)
 
 
 async def require_ready(connection: Connection, cipher: Cipher, model_id: int) -> ReadyClone:

@@ -126,6 +126,8 @@ async def withdrawn(connection: Connection, limit: int) -> Sequence[tuple[int, u
     cursor = await connection.execute(
         """select c.user_id, c.id from consents c where c.state = 'withdrawn' and (
              exists (select from photos p where p.user_id = c.user_id and p.consent_id = c.id)
+             or exists (select from runs r join generations g on g.user_id = r.user_id and g.run_id = r.id
+               where r.user_id = c.user_id and r.consent_id = c.id)
              or exists (select from models m where m.user_id = c.user_id and m.consent_id = c.id))
            order by c.withdrawn_at limit %s""",
         [limit],

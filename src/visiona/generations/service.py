@@ -20,6 +20,7 @@ from visiona.billing import service as billing
 from visiona.billing.model import Resource
 from visiona.billing.service import BillingService
 from visiona.clones import service as clones
+from visiona.consents import service as consents
 from visiona.core.clock import Clock
 from visiona.core.scratch import scratch_folder
 from visiona.core.work import Failure, WorkState, may_claim
@@ -170,7 +171,8 @@ class GenerationService:
             return  # they were erased, and what they asked for with them
         async with self._database.transaction(actor) as connection:
             run = await store.find(connection, cipher, user_id, run_id)
-            released = run is not None and await clones.is_released(connection, user_id, run.model_id)
+            face = await store.consent_of(connection, user_id, run_id)
+            released = await consents.holds(connection, user_id, face)
             now = await database_time(connection)
         if run is None or not may_claim(run.state, run.submitted_at, now):
             return
@@ -523,9 +525,8 @@ class GenerationService:
         """
         actor = UserActor(user_id)
         async with self._database.transaction(actor) as connection:
-            of_face = await clones.of_consent(connection, user_id, consent_id)
-            open_runs = await store.open_runs_of(connection, user_id, of_face)
-            for image_id, *keys in await store.delete_images_of(connection, user_id, of_face):
+            open_runs = await store.open_runs_of(connection, user_id, consent_id)
+            for image_id, *keys in await store.delete_images_of(connection, user_id, consent_id):
                 await self._objects.remove(connection, keys)
                 await audit.record(connection, user_id, Action.IMAGE_DELETED, {"image_id": image_id})
         for run_id in open_runs:

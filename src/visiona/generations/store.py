@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, LiteralString, TypeVar
+from uuid import UUID
 
 from psycopg.rows import BaseRowFactory, kwargs_row
 
@@ -270,23 +271,36 @@ async def delete_images(
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def open_runs_of(connection: Connection, user_id: int, model_ids: Sequence[int]) -> list[int]:
-    """Runs with these clones that have not ended."""
+async def consent_of(connection: Connection, user_id: int, run_id: int) -> UUID | None:
+    """Of whose face the run is, whether its clone is there or not."""
+    return await fetch_value(
+        connection, "select consent_id from runs where user_id = %s and id = %s", [user_id, run_id]
+    )
+
+
+# Runs from before consents were asked for are of the person's own face.
+_OF_FACE = """r.user_id = %(user)s and (r.consent_id = %(consent)s or (r.consent_id is null and exists (
+  select from consents c where c.user_id = %(user)s and c.id = %(consent)s and c.subject = 'self')))"""
+
+
+async def open_runs_of(connection: Connection, user_id: int, consent_id: UUID) -> list[int]:
+    """Runs of this face that have not ended."""
     cursor = await connection.execute(
-        "select id from runs where user_id = %s and model_id = any(%s) and finished_at is null",
-        [user_id, list(model_ids)],
+        f"select r.id from runs r where {_OF_FACE} and r.finished_at is null",
+        {"user": user_id, "consent": consent_id},
     )
     return [row[0] for row in await cursor.fetchall()]
 
 
 async def delete_images_of(
-    connection: Connection, user_id: int, model_ids: Sequence[int]
+    connection: Connection, user_id: int, consent_id: UUID
 ) -> list[tuple[int, str, str]]:
-    """(id, image key, thumbnail key) of all that were made with these clones."""
+    """(id, image key, thumbnail key) of all that were made of this face."""
     cursor = await connection.execute(
-        """delete from generations where user_id = %s and model_id = any(%s)
-           returning id, image_url, thumbnail_url""",
-        [user_id, list(model_ids)],
+        f"""delete from generations g using runs r
+            where g.user_id = r.user_id and g.run_id = r.id and {_OF_FACE}
+            returning g.id, g.image_url, g.thumbnail_url""",
+        {"user": user_id, "consent": consent_id},
     )
     return [(row[0], row[1], row[2]) for row in await cursor.fetchall()]
 

@@ -54,12 +54,6 @@ class Table:
     owner: str | None = None
     keeps: str = ""
 
-    @property
-    def exported(self) -> list[str]:
-        """The columns that a person is given of their rows."""
-        kept_back = (Kind.SECRET, Kind.OPERATIONAL)
-        return [] if self.owner is None else [n for n, kind in self.columns.items() if kind not in kept_back]
-
 
 def _columns(**names: str) -> dict[str, Kind]:
     return {name: Kind(kind) for kind, listed in names.items() for name in listed.split()}
@@ -78,7 +72,7 @@ CATALOGUE: Final = (
     _own("generations", pseudonym="id user_id model_id run_id image_url thumbnail_url sha256",
          sealed="prompt enhanced_prompt parameters",
          fact="position content_type width height size seed created_at"),
-    _own("runs", pseudonym="id user_id model_id version provider_id",
+    _own("runs", pseudonym="id user_id model_id consent_id version provider_id",
          sealed="trigger_word prompt enhanced_prompt inputs error_message",
          fact="enhance enhancement_provider enhancement_outcome num_outputs state progress error_code "
               "quota_period cancel_requested_at submitted_at checked_at created_at finished_at"),

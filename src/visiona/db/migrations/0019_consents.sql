@@ -45,6 +45,21 @@ alter table models alter consent_id set statistics 0;
 create index photos_consent on photos (user_id, consent_id);
 create index models_consent on models (user_id, consent_id);
 
+-- A run keeps whose face it is of when its clone is gone: its images are of that face still.
+alter table runs add column consent_id uuid,
+  add foreign key (user_id, consent_id) references consents (user_id, id);
+alter table runs alter consent_id set statistics 0;
+create index runs_consent on runs (user_id, consent_id);
+
+create function visiona.keep_face() returns trigger
+  language plpgsql set search_path = public, pg_temp
+as $$
+begin
+  new.consent_id := (select m.consent_id from models m where m.user_id = new.user_id and m.id = new.model_id);
+  return new;
+end $$;
+create trigger keep_face before insert on runs for each row execute function visiona.keep_face();
+
 alter table consents enable row level security;
 alter table consents force row level security;
 
@@ -83,6 +98,8 @@ grant insert (id, user_id, subject, state, label, name, client, version, text_sh
   update (state, withdrawn_at) on consents to visiona_app;
 grant select, update on consents to visiona_auth;
 grant insert (consent_id), update (consent_id) on photos, models to visiona_app;
+-- A withdrawal is carried out by the worker, as the person: it may take until a training has ended.
+grant delete on photos, models, generations to visiona_worker;
 
 -- No face is taken in, trained or used without the consent of whose it is.
 do $$
