@@ -36,12 +36,12 @@ async def test_nothing_there_can_be_read_without_the_master_key(house: House) ->
     plain = CANARY.encode()
     async with await house.owner() as connection:
         await connection.execute("create table said as select %s::text as words", [CANARY])
-    await house.backups().create()
+    made = await house.backups().create()
     stored = [path.read_bytes() for path in house.files()]
     for word in (plain, b"PostgreSQL", b"public.photos", b"u1/photos"):
         assert not [data for data in stored if word in data]
     repository = house.repository
-    manifest, cipher = await repository.read_set((await repository.set_ids())[-1])
+    manifest, cipher = await repository.read_set(made.id)
     stream = repository.read_stream(f"{SETS}/{manifest.id}", manifest.database, cipher)
     assert plain in b"".join([piece async for piece in stream])
     async with await house.owner() as connection:
