@@ -467,7 +467,7 @@ async def test_memory_is_limited(processor: ChildImageProcessor, tmp_path: Path,
     portrait().resize((3600, 4800)).save(source, progressive=True, subsampling=0)
     assert (await processor.process_photo(source, folder)).faces == 1
 
-    poor = ChildImageProcessor(kit, memory_mb=128)
+    poor = ChildImageProcessor(kit, memory_mb=160)
     with pytest.raises(ImageRefused) as refused:
         await poor.process_photo(source, folder)
     assert refused.value.code == "image_unprocessable"
@@ -654,7 +654,7 @@ def test_a_childs_last_words_may_be_nonsense(said: bytes) -> None:
 
 def test_a_child_needs_room() -> None:
     with pytest.raises(ValueError, match="128 MB"):
-        ChildImageProcessor(kit, memory_mb=127)
+        ChildImageProcessor(kit, memory_mb=159)
 
 
 async def test_closing_what_never_started() -> None:

@@ -18,7 +18,7 @@ from visiona.ports.provenance import Credentials, Finding, Signer
 
 _log = logging.getLogger(__name__)
 
-_LEAST_MEMORY_MB = 128
+_LEAST_MEMORY_MB = 160
 _DECODING = "visiona.adapters.imaging.pictures"
 _SIGNING = "visiona.adapters.provenance.signing"
 
