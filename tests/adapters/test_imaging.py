@@ -653,7 +653,7 @@ def test_a_childs_last_words_may_be_nonsense(said: bytes) -> None:
 
 
 def test_a_child_needs_room() -> None:
-    with pytest.raises(ValueError, match="128 MB"):
+    with pytest.raises(ValueError, match="160 MB"):
         ChildImageProcessor(kit, memory_mb=159)
 
 
