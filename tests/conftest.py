@@ -7,6 +7,7 @@ only `owner_url` sees every row. Nothing is truncated between tests: each makes 
 for one, takes everybody's jobs) asks for `own_database_url`.
 """
 
+import os
 import tempfile
 import uuid
 from collections.abc import AsyncGenerator, Generator
@@ -37,6 +38,28 @@ SECRET_KEY = "a-secret-key-for-tests-that-is-long-enough"
 IDENTITY = identity_key(Settings(secret_key=SECRET_KEY))
 ROLE_SECRETS = RoleSecrets(app="app-password", worker="worker-password", identity=IDENTITY)
 TEMPLATE = "visiona_template"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes share the suite by default: tests wait for a good part of their time."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Processes that share the suite come by journeys, which keep a processor busy, and by other files in
+    turn; the last of them is not left to one alone.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    journeys = [file for file in files if files[file][0].get_closest_marker("journey")]
+    others = [file for file in files if file not in journeys]
+    place = {file: 0.9 * number / len(journeys) for number, file in enumerate(journeys)}
+    place |= {file: number / len(others) for number, file in enumerate(others)}
+    items[:] = [item for file in sorted(files, key=place.__getitem__) for item in files[file]]
 
 
 @pytest.fixture(scope="session")

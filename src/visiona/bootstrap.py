@@ -75,6 +75,7 @@ from visiona.consents import jobs as consent_jobs
 from visiona.consents.service import ConsentService
 from visiona.core.clock import Clock, SystemClock
 from visiona.core.errors import Invalid, Unauthenticated, Unavailable
+from visiona.core.origin import Origin, coming_from
 from visiona.core.scratch import clear_abandoned
 from visiona.db.actor import Anonymous, SystemActor
 from visiona.db.events import EventHub
@@ -93,6 +94,8 @@ from visiona.db.roles import (
 )
 from visiona.db.sealed import TOTP_SECRET
 from visiona.db.sealing import sealing
+from visiona.exports import jobs as export_jobs
+from visiona.exports.service import ExportService
 from visiona.factors import jobs as factor_jobs
 from visiona.factors.model import FactorSettings, opened_old
 from visiona.factors.service import FactorService, remove_all_passkeys
@@ -172,6 +175,7 @@ class App:
     keys: KeyService
     consents: ConsentService
     privacy: PrivacyService
+    exports: ExportService
     provenance: ProvenanceService
     inbox: InboxService
     safety: Safety
@@ -220,6 +224,12 @@ class App:
             checks["keys"] = "people's keys cannot be had: `visiona vault check` says why"
         return checks
 
+    async def _bury(self) -> None:
+        """An old copy of the key store, as in the image of a machine's disk, brings nobody back for long."""
+        if people := await self.vault.bury():
+            logger.warning("the keys of %d people who were erased had come back", len(people))
+            await self.privacy.replay(people)
+
     def jobs(self) -> list[Job]:
         """What the worker runs."""
         return [
@@ -232,6 +242,7 @@ class App:
                 self.consents, (self.generations.forget, self.clones.forget, self.photos.forget)
             ),
             *privacy_jobs.jobs(self.privacy),
+            *export_jobs.jobs(self.exports),
             *billing_jobs.jobs(self.billing),
             *payment_jobs.jobs(self.payments),
             *object_jobs.jobs(self.objects),
@@ -241,6 +252,7 @@ class App:
             *administration_jobs.jobs(self.administration),
             *safety_jobs.jobs(self.safety),
             *audit_jobs.jobs(self.audit),
+            Job("vault.bury", self._bury, cron="*/10 * * * * 25"),
             *([] if self.backups is None else backup_jobs.jobs(self.backups)),
         ]
 
@@ -339,6 +351,7 @@ def build(settings: Settings, role: Literal["app", "worker"], clock: Clock | Non
                 mail_wait=timedelta(minutes=30) if settings.smtp_url else timedelta(0),
             ),
         ),
+        exports=ExportService(database, vault, objects, clock),
         inbox=InboxService(database, _handlers(accounts, clones, generations, payments)),
         safety=safety,
         vault=vault,
@@ -444,8 +457,20 @@ async def replay(app: App) -> None:
     await app.privacy.replay(await app.vault.destroyed())
 
 
+async def _withdraw_again(settings: Settings) -> None:
+    """Consents that were withdrawn after the backup was made; the worker then deletes what hangs on them."""
+    app = build(settings, "app")
+    await app.open()
+    try:
+        with coming_from(Origin(request_id="restore", via="system", via_id="restore")):
+            await app.consents.replay(await app.vault.withdrawals())
+    finally:
+        await app.close()
+
+
 async def finish_restore(settings: Settings) -> list[str]:
-    """Bring a database that was restored to this release, and erase again whom it brought back.
+    """Bring a database that was restored to this release, erase again whom it brought back, and withdraw
+    again what consents it knows as given.
 
     Answers what the operator should look at. `settings` are those that it will run with; no provider is
     spoken to, and their keys need not be at hand.
@@ -454,10 +479,13 @@ async def finish_restore(settings: Settings) -> list[str]:
     absent = {"replicate_api_token": settings.replicate_api_token or "unused", "stripe_api_key": "unused"}
     if settings.clerk_secret_key is None:
         absent["identity"] = "builtin"
-    app = build(replace(settings, **absent), "worker")
+    settings = replace(settings, **absent)
+    await _withdraw_again(settings)
+    app = build(settings, "worker")
     await app.open()
     try:
         await replay(app)
+        await app.exports.forget_all()
         await app.audit.note_restore()
         return [f"audit log: {finding.text}" for finding in (await app.audit.verify()).findings]
     finally:

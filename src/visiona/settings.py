@@ -4,6 +4,7 @@ A value may also come from a file: `VISIONA_SECRET_KEY_FILE=/run/secrets/key` re
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -234,7 +235,13 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
 
 # Read by tools around Visiona, not by Visiona itself.
 _OTHER_VARIABLES = frozenset(
-    {"VISIONA_SERVER", "VISIONA_TOKEN", "VISIONA_CONTRACTS_DIR", "VISIONA_TEST_BROWSER"}
+    {
+        "VISIONA_SERVER",
+        "VISIONA_TOKEN",
+        "VISIONA_CONTRACTS_DIR",
+        "VISIONA_TEST_BROWSER",
+        "VISIONA_TEST_PICTURES",
+    }
 )
 
 
@@ -289,7 +296,26 @@ _ADDRESSES = frozenset(
 )
 
 
+# As PostgreSQL reads it. What it cannot read it repeats in its errors, password and all.
+_HOST_AND_PORT = r"(?:\[[0-9A-Fa-f:.%]+\]|[^\s\[\]:,/?@]*)(?::[0-9]{1,5})?"
+_DATABASE_URL = re.compile(
+    rf"postgres(?:ql)?://(?:[^@/]*@)?{_HOST_AND_PORT}(?:,{_HOST_AND_PORT})*(?:/[^\s?]*)?(?:\?[^\s]*)?"
+)
+_BROKEN_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
+
+
+def _check_databases(settings: Settings) -> None:
+    for name in ("database_url", "app_database_url", "worker_database_url"):
+        url: str | None = getattr(settings, name)
+        if url is not None and (_DATABASE_URL.fullmatch(url) is None or _BROKEN_ESCAPE.search(url)):
+            raise SettingsError(
+                f"VISIONA_{name.upper()} cannot be read. Write postgresql://user:password@host:5432/name, "
+                "and in the password %25 for %, %40 for @, %2F for /."
+            )
+
+
 def _check(settings: Settings) -> None:
+    _check_databases(settings)
     if settings.environment not in {"development", "production"}:
         raise SettingsError("VISIONA_ENVIRONMENT must be development or production.")
     if settings.log_level not in _LOG_LEVELS:

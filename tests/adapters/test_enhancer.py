@@ -9,6 +9,7 @@ from typing import Literal
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.generations.talkative import CODES
 
 from visiona.adapters.enhancer import FallbackEnhancer
 from visiona.adapters.prompt_brief import CANARY, INSTRUCTIONS, UnusableAnswerError, read_answer, user_message
@@ -82,6 +83,26 @@ async def test_an_answer_that_cannot_be_used_counts_as_a_failure(unusable: str) 
     second = Writer("second")
     enhancement = await FallbackEnhancer([Writer("first", unusable), second]).enhance(REQUEST)
     assert (enhancement.provider, second.asked) == ("second", 1)
+
+
+@pytest.mark.parametrize("code", CODES)
+async def test_instructions_in_a_code_are_instructions(code: str) -> None:
+    first = Writer("first", f"TOK by the sea {CODES[code]}")
+    assert (await FallbackEnhancer([first]).enhance(REQUEST)).outcome == "unavailable"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        ("TOK by the sea <lora:evil:1.5>", "TOK by the sea"),
+        ("<|im_start|>TOK by the sea<|im_end|></system>", "TOK by the sea"),
+        ("TOK by the sea, https://evil.example/?x=1 at dusk", "TOK by the sea, at dusk"),
+        ("TOK with a heart <3 and a sign saying > or <", "TOK with a heart <3 and a sign saying > or <"),
+        ("TOK in Antidisestablishmentarianism Street", "TOK in Antidisestablishmentarianism Street"),
+    ],
+)
+def test_what_is_no_description_is_taken_out(answer: str, kept: str) -> None:
+    assert usable_prompt(answer, "TOK") == kept
 
 
 async def test_a_refused_prompt_is_not_taken_round() -> None:

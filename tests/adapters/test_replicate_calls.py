@@ -111,15 +111,65 @@ async def test_ids_that_cannot_be_ids_never_reach_a_path(
 
 async def test_a_deleted_thing_may_be_deleted_again(scripted_server: Any, client: ReplicateClient) -> None:
     trainer = ReplicateTrainer(client)
-    for answer in (scripted_server.reply(202), scripted_server.reply(204), scripted_server.json(404, {})):
+    accepted, there, gone = (
+        scripted_server.reply(202),
+        scripted_server.json(200, {}),
+        scripted_server.json(404, {}),
+    )
+    for answers, is_gone in (([accepted, there], False), ([accepted, gone], True), ([gone], True)):
+        scripted_server.answers = answers
+        assert await trainer.delete_version(VERSION) is is_gone
+    for answer in (scripted_server.reply(204), gone):
         scripted_server.answers = [answer]
-        await trainer.delete_version(VERSION)
         await trainer.delete_archive("file1")
 
-    assert asked(scripted_server)[:2] == [
-        f"DELETE /v1/models/visiona/visiona-00/versions/{HASH}",
-        "DELETE /v1/files/file1",
+    assert asked(scripted_server)[0] == f"DELETE /v1/models/visiona/visiona-00/versions/{HASH}"
+    assert asked(scripted_server)[-1] == "DELETE /v1/files/file1"
+
+
+@pytest.mark.parametrize("code", [403, 409, 422])
+async def test_a_destination_goes_only_where_it_is_empty(
+    scripted_server: Any, client: ReplicateClient, code: int
+) -> None:
+    trainer = ReplicateTrainer(client)
+    scripted_server.answers = [scripted_server.json(200, {"username": "visiona"})]
+    await client.owner()
+    version = {"id": HASH, "created_at": "2026-01-01T00:00:00Z"}
+    refused = scripted_server.json(code, {"detail": "It has versions."})
+    for answers, gone in (
+        ([scripted_server.reply(204)], True),
+        ([scripted_server.json(404, {})], True),
+        ([refused, scripted_server.json(200, {"results": [version], "next": None})], False),
+    ):
+        scripted_server.answers = answers
+        assert await trainer.remove_destination(3) is gone
+    scripted_server.answers = [refused, scripted_server.json(200, {"results": [], "next": None})]
+    with pytest.raises(ProviderRejected):
+        await trainer.remove_destination(3)
+    assert asked(scripted_server)[-2:] == [
+        "DELETE /v1/models/visiona/visiona-03",
+        "GET /v1/models/visiona/visiona-03/versions",
     ]
+
+
+async def test_a_destination_that_went_is_made_again_for_a_training(
+    scripted_server: Any, client: ReplicateClient
+) -> None:
+    trainer = ReplicateTrainer(client)
+    model = {"owner": "visiona", "name": "visiona-00", "visibility": "private"}
+    gone = scripted_server.json(404, {})
+    training = scripted_server.json(201, {"id": "job1", "status": "starting"})
+    scripted_server.answers = [
+        scripted_server.json(200, {"username": "visiona"}),
+        scripted_server.json(201, model),
+    ]
+    assert await trainer.ensure_destination(0) == "visiona/visiona-00"
+    scripted_server.answers = [gone, gone, scripted_server.json(201, model), training]
+    assert (await trainer.start_training(TRAINING_ORDER)).id == "job1"
+
+    scripted_server.answers = [gone, scripted_server.json(200, model)]  # the trainer itself is gone
+    with pytest.raises(ProviderNotFound):
+        await trainer.start_training(TRAINING_ORDER)
 
 
 @pytest.mark.parametrize("code", [400, 409, 422])

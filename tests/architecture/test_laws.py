@@ -23,6 +23,7 @@ ROOMS = {
     "audit",
     "billing",
     "clones",
+    "exports",
     "factors",
     "gallery",
     "generations",
@@ -78,9 +79,12 @@ PRINTING = {
     "entrypoints/cli/": "commands speak on the terminal",
 }
 FILES_BESIDES = {
+    "exports/archive.py": "the file that is made: a ZIP with a manifest",
+    "exports/page.py": "the page in that file, with its look",
     "privacy/catalogue.py": "what every column of every room is: a table as long as the room's model",
     "safety/policy.py": "the rules for prompts, which are as long as the rest of that room's model",
     "safety/reading.py": "how hidden words are found, on which each of those rules stands",
+    "safety/misspelling.py": "how words with a slip in them are found",
     "safety/lexicon.py": "where their word lists are read",
     "vault/stream.py": "the wire format of sealed objects, which is Tink's and nobody's model",
 }

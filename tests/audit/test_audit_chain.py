@@ -14,10 +14,11 @@ from tests.conftest import IDENTITY, ROLE_SECRETS
 from tests.factories.audit import tamper
 
 from visiona.adapters.objects import open_store
+from visiona.audit import model
 from visiona.audit import service as audit
 from visiona.audit.model import Action, AnchorKey, Trouble
 from visiona.audit.service import AuditService
-from visiona.db.actor import SystemActor
+from visiona.db.actor import SystemActor, UserActor
 from visiona.db.pool import Database, fetch_value
 from visiona.db.roles import WORKER_ROLE, url_for_role
 
@@ -36,6 +37,21 @@ ATTACKS: dict[str, tuple[tuple[LiteralString, ...], set[tuple[Trouble, int | Non
     ),
     "another time": (
         ("update audit_logs set created_at = created_at + interval '1 microsecond' where seq = 30",),
+        {(Trouble.CHANGED, 30)},
+    ),
+    "a time without end": (
+        ("update audit_logs set created_at = 'infinity' where seq = 30",),
+        {(Trouble.CHANGED, 30), (Trouble.TIME, 30)},
+    ),
+    "a time before all": (
+        ("update audit_logs set created_at = '4713-01-01 BC' where seq = 30",),
+        {(Trouble.CHANGED, 30)},
+    ),
+    "facts that are none": (
+        (
+            """update audit_logs set action = 'account.erased', actor_kind = 'system',
+              details = '{"entries": "all"}' where seq = 30""",
+        ),
         {(Trouble.CHANGED, 30)},
     ),
     "another request": (
@@ -277,6 +293,27 @@ async def test_what_waits_too_long_is_found(house: House) -> None:
 
 
 # Restored from a backup
+
+
+async def test_a_clock_that_is_put_back_hides_no_cut(anchored: House) -> None:
+    """Whoever owns the server owns its clock: what an anchor says counts, whatever the time is said to be."""
+    head = await fetch_value(anchored.owner, "select entry_hash from audit_logs where seq = 60", [])
+    body = AnchorKey(SEED).sign(
+        61, hashlib.sha256(head).digest(), datetime.now(UTC) + timedelta(days=1), None
+    )
+    digest = hashlib.sha256(body).hexdigest()
+    await asyncio.to_thread((anchored.anchors / model.anchor_name(61, digest)).write_bytes, body)
+    assert await anchored.troubles() == [(Trouble.CUT, 61)]
+
+
+async def test_nobody_makes_room_for_an_erasure_that_was_none(anchored: House) -> None:
+    """The application's own role may write entries of people, with whatever numbers in them."""
+    async with anchored.database.transaction(UserActor(anchored.people[0])) as connection:
+        await audit.record(connection, anchored.people[0], Action.ACCOUNT_ERASED, {"entries": 1})
+    await anchored.service.anchor()
+    assert await anchored.troubles() == []
+    await tamper(anchored.owner, "update audit_logs set user_id = null, salt = null where seq = 30")
+    assert await anchored.troubles() == [(Trouble.ERASURE, None)]
 
 
 async def test_a_restored_copy_is_whole_as_of_its_time(anchored: House) -> None:

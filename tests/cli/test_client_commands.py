@@ -734,7 +734,11 @@ class TestWork:
             [
                 sys.executable,
                 "-c",
-                "from visiona.entrypoints.cli import main; main()",
+                # A suite that was started in the background hands down that this signal is ignored.
+                (
+                    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+                    "from visiona.entrypoints.cli import main; main()"
+                ),
                 "models",
                 "watch",
                 "7",

@@ -80,8 +80,12 @@ class FakeTrainer:
         del version
         return self.schema
 
-    async def delete_version(self, version: str) -> None:
+    async def delete_version(self, version: str) -> bool:
         self.deleted.append(version)
+        return True
+
+    async def remove_destination(self, shard: int) -> bool:
+        raise NotImplementedError
 
 
 @dataclass
@@ -221,6 +225,13 @@ async def test_a_training_that_nobody_waits_for_leaves_no_likeness_behind(worksh
     workshop.trainer.answer = lambda it: TrainingReport(it, RemoteState.SUCCEEDED, version=VERSION)
     await workshop.service.observe(workshop.actor.user_id, model_id, "stray")
     assert workshop.trainer.canceled == ["stray"]
+    cursor = await workshop.owner.execute(
+        """select args ->> 'version' from procrastinate.procrastinate_jobs
+           where task_name = 'clones.delete_version' and args ->> 'user_id' = %s""",
+        [str(workshop.actor.user_id)],
+    )
+    assert await cursor.fetchall() == [(VERSION,)]
+    await workshop.service.delete_version(VERSION)
     assert workshop.trainer.deleted == [VERSION]
 
 
@@ -238,3 +249,60 @@ async def test_a_withdrawn_consent_takes_the_clone_with_it(workshop: Workshop) -
     await workshop.service.forget(user_id, consent_id)
     cursor = await workshop.owner.execute("select count(*) from models where user_id = %s", [user_id])
     assert await cursor.fetchone() == (0,)
+
+
+async def test_a_consent_that_ends_while_photos_are_packed_keeps_the_training_back(
+    workshop: Workshop,
+) -> None:
+    """Queued when it was looked at, and sent minutes later."""
+    model_id = await workshop.start()
+    upload = workshop.trainer.upload_archive
+
+    async def slowly(path: Path) -> UploadedArchive:
+        await _withdraw(workshop)
+        return await upload(path)
+
+    workshop.trainer.upload_archive = slowly
+    await workshop.submit(model_id)
+    assert workshop.trainer.started == []
+    assert await workshop.outcome(model_id) == ("Failed", "consent_withdrawn", 0, 0)
+
+
+async def test_a_call_whose_answer_was_lost_is_not_repeated_after_a_withdrawal(workshop: Workshop) -> None:
+    """Nobody has canceled it yet: the worker was down, and comes to the training first."""
+    model_id = await workshop.start()
+    await workshop.submit(model_id)
+    await workshop.owner.execute(
+        "update trainings set state = 'submitting', provider_id = null where model_id = %s", [model_id]
+    )
+    await workshop.age(model_id, LEASE + timedelta(seconds=1))
+    await _withdraw(workshop)
+    await workshop.submit(model_id)
+    assert len(workshop.trainer.started) == 1
+    assert (await workshop.outcome(model_id))[0] == "Failed"
+
+
+async def test_a_withdrawal_during_a_long_look_keeps_the_training_back(workshop: Workshop) -> None:
+    model_id = await workshop.start()
+    await workshop.submit(model_id)
+    await workshop.owner.execute(
+        "update trainings set state = 'submitting', provider_id = null where model_id = %s", [model_id]
+    )
+    await workshop.age(model_id, LEASE + timedelta(seconds=1))
+
+    async def slowly(order: TrainingOrder, since: datetime) -> TrainingReport | None:
+        del order, since
+        await _withdraw(workshop)
+        return None
+
+    workshop.trainer.find_training = slowly
+    await workshop.submit(model_id)
+    assert len(workshop.trainer.started) == 1
+
+
+async def _withdraw(workshop: Workshop) -> None:
+    await workshop.owner.execute(
+        """update consents set state = 'withdrawn', withdrawn_at = now()
+           where user_id = %s and state = 'given'""",
+        [workshop.actor.user_id],
+    )

@@ -15,6 +15,7 @@ from visiona.consents.service import ConsentService
 from visiona.core.client import ClientInfo
 from visiona.core.clock import SystemClock
 from visiona.core.errors import Conflict, Forbidden, Invalid, NotFound
+from visiona.core.origin import Origin, coming_from
 from visiona.db.actor import UserActor
 from visiona.db.pool import Connection, Database
 from visiona.objects.model import LinkSigner
@@ -137,6 +138,81 @@ async def test_somebody_else_answers_for_themself(rooms: _Rooms, owner: Connecti
     await rooms.of_the_worker.forget(rooms.actor.user_id, asked.id)
     cursor = await owner.execute("select id from photos where user_id = %s", [rooms.actor.user_id])
     assert {row[0] for row in await cursor.fetchall()} == {own} != {photo}
+
+
+async def test_whoever_asks_for_somebody_else_does_not_answer_for_them(
+    rooms: _Rooms, make_user: MakeUser
+) -> None:
+    """Not while they are signed in. Somebody else who has an account may well answer from it."""
+    asked, link = await rooms.consents.ask(rooms.actor, "Aunt Maria")
+    token = link.rpartition("/")[2]
+    with pytest.raises(Forbidden) as refused:
+        await rooms.consents.answer(token, Answer("Maria Mitchell", ANSWER.client), rooms.actor)
+    assert refused.value.code == "consent_for_another"
+    assert (await rooms.consents.asked(token)).state is State.ASKED
+    await rooms.consents.answer(token, Answer("Maria Mitchell", ANSWER.client), await make_user())
+    assert await rooms.add(asked.id)
+
+
+async def test_what_somebody_else_says_is_on_record_and_where_they_are_is_not(
+    rooms: _Rooms, owner: Connection, vault: Vault
+) -> None:
+    """In the log of whoever asked, who reads it: even where another account's request brings the answer."""
+    other = await vault.create(rooms.actor.user_id + 1_000_000)
+    origin = Origin(
+        request_id="r1",
+        via="key",
+        via_id="7",
+        user_id=other.user_id,
+        client=ANSWER.client,
+        sealed_client=other.seal("audit_logs.client", "somewhere"),
+    )
+    asked, link = await rooms.consents.ask(rooms.actor, "Aunt Maria")
+    refused, second = await rooms.consents.ask(rooms.actor, "Uncle John")
+    with coming_from(origin):
+        await rooms.consents.answer(link.rpartition("/")[2], Answer("Maria Mitchell", ANSWER.client))
+        await rooms.consents.end(link.rpartition("/")[2])
+        await rooms.consents.end(second.rpartition("/")[2])
+    cursor = await owner.execute(
+        """select action, details ->> 'consent', actor_kind, actor_id, request_id, client from audit_logs
+           where user_id = %s and action in ('consent.given', 'consent.withdrawn', 'consent.refused')
+           order by id""",
+        [rooms.actor.user_id],
+    )
+    assert await cursor.fetchall() == [
+        ("consent.given", str(asked.id), "visitor", None, "r1", None),
+        ("consent.withdrawn", str(asked.id), "visitor", None, "r1", None),
+        ("consent.refused", str(refused.id), "visitor", None, "r1", None),
+    ]
+    cursor = await owner.execute(
+        """select count(*) from procrastinate.procrastinate_jobs
+           where task_name = 'consents.forget' and args ->> 'consent_id' = %s""",
+        [str(asked.id)],
+    )
+    assert await cursor.fetchone() == (1,)
+
+
+async def test_consenting_anew_does_not_bring_back_what_is_being_deleted(
+    rooms: _Rooms, owner: Connection
+) -> None:
+    first = await rooms.consents.give(rooms.actor, ANSWER)
+    withdrawn = await rooms.add()
+    await rooms.consents.withdraw(rooms.actor, first.id)
+    await rooms.consents.give(rooms.actor, ANSWER)
+    kept = await rooms.add()
+    await rooms.of_the_worker.forget(rooms.actor.user_id, first.id)
+    cursor = await owner.execute("select id from photos where user_id = %s", [rooms.actor.user_id])
+    assert {row[0] for row in await cursor.fetchall()} == {kept} != {withdrawn}
+
+
+async def test_a_new_text_takes_over_what_hangs_on_an_older_consent_that_stands(
+    rooms: _Rooms, owner: Connection
+) -> None:
+    first = await rooms.consents.give(rooms.actor, ANSWER)
+    photo = await rooms.add()
+    second = await rooms.consents.give(rooms.actor, ANSWER)
+    cursor = await owner.execute("select consent_id from photos where id = %s", [photo])
+    assert await cursor.fetchone() == (second.id,) != (first.id,)
 
 
 async def test_whoever_refuses_is_not_used_and_not_asked_twice(rooms: _Rooms) -> None:

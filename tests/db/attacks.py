@@ -316,6 +316,8 @@ CALLS = {
     "find_credentials": "select * from visiona.find_credentials(decode('<bob_index>', 'hex'))",
     "count_refusal": "select visiona.count_refusal('minors') where visiona.uid() is distinct from <alice>",
     "dismiss_report": "select visiona.dismiss_report(id) from generate_series(1, 20) as reports (id)",
+    "erasures_open": "select * from visiona.erasures_open(null, 100)",
+    "erasures_over": "select * from visiona.erasures_over(null, 100)",
     "find_receipt": "select * from visiona.find_receipt('<random>')",
     "look_at_report": "select visiona.look_at_report(id) from generate_series(1, 20) as reports (id)",
     "order_erasure": "select visiona.order_erasure(<bob>, '<random>', now(), '\\xf8')",

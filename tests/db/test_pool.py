@@ -174,6 +174,31 @@ async def test_a_connection_lost_between_two_requests_costs_one_of_them(
             assert await fetch_value(fresh, "select 1", []) == 1
 
 
+async def test_a_task_that_is_canceled_in_a_query_again_and_again_is_canceled(
+    database: Database, person: UserActor, caplog: pytest.LogCaptureFixture
+) -> None:
+    asleep = asyncio.Event()
+
+    async def sleep() -> None:
+        async with database.transaction(person) as connection:
+            asleep.set()
+            await connection.execute("select pg_sleep(30)")
+
+    task = asyncio.create_task(sleep())
+    await asleep.wait()
+    await asyncio.sleep(0.1)
+    for _ in range(1000):
+        if task.done():
+            break
+        task.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert "for want of the database" not in caplog.text
+    async with database.transaction(person) as connection:
+        assert await fetch_value(connection, "select 1", []) == 1
+
+
 async def test_an_error_that_was_caught_inside_a_transaction_is_no_success(database: Database) -> None:
     with pytest.raises(SwallowedErrorError):
         async with database.transaction(Anonymous()) as connection:

@@ -45,28 +45,28 @@ TABLES = {
         app="own - - -", worker="own - system -", owner="id", update="status",
         insert="(clerk_id) values ('user_new')"),
     "public.credentials": Table(
-        app="- - - -", worker="- - - -", owner="user_id", update="password_hash",
+        app="- - - -", worker="own - - -", owner="user_id", update="password_hash",
         insert="(user_id, password_hash) values (%(user)s, 'x')"),
     "public.sessions": Table(
-        app="own - own -", worker="system - system system", owner="user_id", update="revoked_at",
+        app="own - own -", worker="own - system system", owner="user_id", update="revoked_at",
         insert="(id, user_id, secret_hash, expires_at) "
                "values (gen_random_uuid(), %(user)s, decode(repeat('00', 32), 'hex'), now())"),
     "public.sign_in_attempts": Table(
         app="- - - -", worker="- - - -", owner=None, update="failures",
         insert="values (decode(repeat('00', 32), 'hex'), 0, now())"),
     "public.totp_secrets": Table(
-        app="own own own own", worker="- - - -", owner="user_id", update="last_step",
+        app="own own own own", worker="own - - -", owner="user_id", update="last_step",
         insert="(user_id, secret) values (%(user)s, %(totp_secrets_secret)s) "
                "on conflict (user_id) do update set last_step = 1"),
     "public.recovery_codes": Table(
-        app="own own own own", worker="- - - -", owner="user_id", update="used_at",
+        app="own own own own", worker="own - - -", owner="user_id", update="used_at",
         insert="(user_id, code_hash) values (%(user)s, decode(repeat('00', 32), 'hex'))"),
     "public.passkeys": Table(
-        app="own own own own", worker="- - - -", owner="user_id", update="name",
+        app="own own own own", worker="own - - -", owner="user_id", update="name",
         insert="(user_id, credential_id, public_key, name, aaguid) values "
                "(%(user)s, decode(repeat('00', 32), 'hex'), 'key', %(passkeys_name)s, gen_random_uuid())"),
     "public.passkey_challenges": Table(
-        app="- own - -", worker="system - - system", owner="user_id", update="expires_at",
+        app="- own - -", worker="own - - system", owner="user_id", update="expires_at",
         insert="(user_id, challenge_hash, expires_at) "
                "values (%(user)s, decode(repeat('00', 32), 'hex'), now())"),
     "public.audit_logs": Table(
@@ -82,16 +82,16 @@ TABLES = {
         app="- - - -", worker="system - system system", owner=None, update="told_at",
         insert="(day, committed) values ('2000-01-02', 0)"),
     "public.cost_people": Table(
-        app="- - - -", worker="system - - system", owner="user_id", update="committed",
+        app="- - - -", worker="own - - system", owner="user_id", update="committed",
         insert="(user_id, day, committed) values (%(user)s, '2000-01-02', 0)"),
     "public.provider_costs": Table(
-        app="- - - -", worker="system - - system", owner="user_id", update="spent",
+        app="- - - -", worker="own - - system", owner="user_id", update="spent",
         insert="(user_id, work, day, reserved) values (%(user)s, 'run:2', '2000-01-01', 0)"),
     "public.prompt_refusals": Table(
-        app="- - - -", worker="system - - system", owner="user_id", update="times",
+        app="- - - -", worker="own - - system", owner="user_id", update="times",
         insert="(user_id, day, rule, times) values (%(user)s, '2000-01-02', 'minors', 1)"),
     "public.reports": Table(
-        app="- - - -", worker="system - system -", owner="user_id", update="object_keys",
+        app="- - - -", worker="own - system -", owner="user_id", update="object_keys",
         insert="(case_hash, user_id, reason) values (decode(repeat('00', 32), 'hex'), %(user)s, 'other')"),
     "public.plans": Table(
         app="all - - -", worker="all - - -", owner=None, update="images",
@@ -129,7 +129,7 @@ TABLES = {
         insert="(user_id, stripe_charge_id, amount, currency, status) "
                "values (%(user)s, 'ch_new', 9, 'eur', 'succeeded')"),
     "public.idempotency_keys": Table(
-        app="own own own -", worker="system - - system", owner="user_id", update="result_id",
+        app="own own own -", worker="own - - system", owner="user_id", update="result_id",
         insert="(user_id, key, operation, request_hash) values (%(user)s, 'fresh', 'test', '')"),
     "public.pending_objects": Table(
         app="own own - own", worker="own own - own", owner="user_id", update="key",
@@ -162,7 +162,7 @@ TABLES = {
                "%(generations_prompt)s, %(folder)s || 'a', %(folder)s || 'b', 'image/webp', 1, 1, 1, "
                "repeat('f', 64), %(generations_parameters)s)"),
     "public.api_keys": Table(
-        app="own - own -", worker="system - - system", owner="user_id", update="revoked_at",
+        app="own - own -", worker="own - - system", owner="user_id", update="revoked_at",
         insert="(user_id, name, prefix, secret_hash, scopes, expires_at) values "
                "(%(user)s, %(api_keys_name)s, 'vsk_' || repeat('N', 22), decode(repeat('01', 32), 'hex'), "
                "'{photos:read}', now())"),
@@ -173,7 +173,7 @@ TABLES = {
         app="- - - -", worker="- - - -", owner=None, update="ok",
         insert="(kind, set_id, started_at, ok, report) values ('create', 'fresh', now(), true, '{}')"),
     "public.email_links": Table(
-        app="own own own -", worker="system - - system", owner="user_id", update="used_at",
+        app="own own own -", worker="own - - system", owner="user_id", update="used_at",
         insert="(id, user_id, purpose, address, expires_at) "
                "values (gen_random_uuid(), %(user)s, 'reset', %(email_links_address)s, now())"),
     "public.consents": Table(
@@ -181,20 +181,23 @@ TABLES = {
         insert="(id, user_id, subject, state, label, expires_at) "
                "values (gen_random_uuid(), %(user)s, 'other', 'asked', '\\xf8', now() + interval '1 day')"),
     "public.erasures": Table(
-        app="own own own -", worker="system system system -", owner="user_id", update="state",
+        app="own own own -", worker="own system system -", owner="user_id", update="state",
         insert="(id, user_id, cause, due_at) values (gen_random_uuid(), %(user)s, 'person', now())"),
+    "public.exports": Table(
+        app="own own - own", worker="own system system system", owner="user_id", update="progress",
+        insert="(user_id) values (%(user)s)"),
     "public.departed_subjects": Table(
         app="- - - -", worker="system system - -", owner=None, update="departed_at",
         insert="(subject_hash) values (decode(repeat('00', 32), 'hex'))"),
     "public.support_grants": Table(
-        app="own own own own", worker="system - - system", owner="user_id", update="expires_at",
+        app="own own own own", worker="own - - system", owner="user_id", update="expires_at",
         insert="(user_id, expires_at) values (%(user)s, now() + interval '1 hour') "
                "on conflict (user_id) do update set expires_at = excluded.expires_at"),
     "visiona.identity_keys": Table(
         app="- - - -", worker="- - - -", owner=None, update="replaced_at",
         insert="values ('x', decode(repeat('00', 64), 'hex'), decode(repeat('00', 64), 'hex'))"),
     "public.mails": Table(
-        app="- own - -", worker="system system system system", owner="user_id", update="attempts",
+        app="- own - -", worker="own system system system", owner="user_id", update="attempts",
         insert="(id, user_id, kind) values (gen_random_uuid(), %(user)s, 'password_changed')"),
     "visiona.schema_migrations": Table(
         app="all - - -", worker="all - - -", owner=None, update="checksum",

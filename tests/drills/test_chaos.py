@@ -144,6 +144,7 @@ def assert_objects(stack: Stack) -> None:
         )
     }
     pending = {row[0] for row in stack.rows("select key from pending_objects")}
-    stored = stack.object_keys()
+    # What a worker was writing when it was killed, the sweep takes an hour later.
+    stored = {key for key in stack.object_keys() if "#" not in key}
     assert keys <= stored
     assert stored <= keys | pending

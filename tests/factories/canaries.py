@@ -16,14 +16,17 @@ def canary(kind: str) -> str:
 
 def disguises(word: str) -> dict[str, bytes]:
     """How it may be written: as it is, and as programs write it elsewhere."""
-    plain, wide = word.encode(), word.encode("utf-16-le")
-    forms = {
-        "raw": plain,
-        "hex": plain.hex().encode(),
+    wide = word.encode("utf-16-le")
+    return disguises_of_bytes(word.encode()) | {
         "utf-16": wide,
         "utf-16 in hex": wide.hex().encode(),
         "of an address": quote(word, safe="").encode(),
     }
+
+
+def disguises_of_bytes(plain: bytes) -> dict[str, bytes]:
+    """How a piece of a file may be written."""
+    forms = {"raw": plain, "hex": plain.hex().encode()}
     for shift in range(3):  # in base64 it depends on how many bytes come before
         for name, encode in (("base64", base64.b64encode), ("base64url", base64.urlsafe_b64encode)):
             padded = encode(b"\0" * shift + plain)

@@ -145,6 +145,11 @@ own_cost as (insert into cost_people values (%(user)s, '2000-01-01', 0)),
 work_cost as (
   insert into provider_costs (user_id, work, day, reserved) values (%(user)s, 'run:1', '2000-01-01', 0)),
 refusal as (insert into prompt_refusals values (%(user)s, '2000-01-01', 'minors', 1)),
+export as (
+  insert into exports (user_id, state, object_key, size, sha256, finished_at, expires_at)
+  values (%(user)s, 'ready', 'u' || %(user)s || '/exports/1.zip', 1, repeat('5', 64), now(),
+    now() + interval '1 day')
+  returning id),
 report as (
   insert into reports (case_hash, user_id, image_id, reason)
   select sha256(('case of ' || %(user)s)::bytea), %(user)s, generation.id, 'other' from generation
@@ -152,9 +157,9 @@ report as (
 select photo.id as photo, spare_photo.id as spare_photo, model.id as model,
   spare_model.id as spare_model, run.id as run, generation.id as generation, invoice.id as invoice,
   api_key.id as api_key, consent.id as consent, report.id as report,
-  passkey.id as passkey, session.id as session
+  passkey.id as passkey, session.id as session, export.id as export
 from consent, session, passkey, photo, spare_photo, model, spare_model, run, generation, invoice, api_key,
-  report
+  report, export
 """
 
 

@@ -254,9 +254,9 @@ async def test_300_attacks_on_a_model_that_obeys_every_one(
         "update runs set state = 'canceled', finished_at = now() where user_id = %s", [studio.actor.user_id]
     )
     # The control: answers came through where nothing was wrong with them, and did not where something was.
-    assert outcomes["enhanced"] >= 40
-    assert outcomes["refused"] >= 40
-    assert outcomes["unavailable"] >= 40
+    assert outcomes["enhanced"] >= 30
+    assert outcomes["refused"] >= 30
+    assert outcomes["unavailable"] >= 30
 
 
 async def _attacked(studio: Studio, llm: Sandbox, attack: Attack) -> str:

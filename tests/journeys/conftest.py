@@ -1,5 +1,10 @@
-"""A whole Visiona for journeys: web server, worker and sandbox as the processes that production runs."""
+"""A whole Visiona for journeys: web server, worker and sandbox as the processes that production runs.
 
+The tests of a file share their `stack`: each brings people of its own, looks at their rows only, and leaves
+the processes and the sandboxes as it found them. What must not, or cannot, asks for `own_stack`.
+"""
+
+import asyncio
 import os
 import runpy
 import signal
@@ -7,7 +12,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +24,16 @@ import httpx
 import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from tests.conftest import copied_database
 from tests.factories import consents
 from tests.factories.keys import MASTER_KEY
 from tests.factories.ledger import STRAY, UNEVEN, UNSETTLED
 from tests.factories.photos import phone_photos
 from tests.factories.safety import EVERYBODY_SIGNS_UP
 
+from visiona.bootstrap import prepare_database
 from visiona.sandbox.clerk import publishable_key
+from visiona.settings import read_settings
 
 SECRET_KEY = "a-secret-key-for-tests-that-is-long-enough"
 WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -40,9 +49,12 @@ ROOT = Path(__file__).parents[2]
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
 
+BUILTIN: dict[str, str] = {}
 CLERK = {"VISIONA_IDENTITY": "clerk"}
-both_identities = pytest.mark.parametrize("stack", [{}, CLERK], ids=["builtin", "clerk"], indirect=True)
+both_identities = pytest.mark.parametrize("stack", [BUILTIN, CLERK], ids=["builtin", "clerk"], indirect=True)
 """For what must not depend on who keeps the accounts."""
+builtin = pytest.mark.parametrize("stack", [BUILTIN], ids=["builtin"], indirect=True)
+"""For what shares its stack with the former."""
 
 
 @dataclass
@@ -222,11 +234,11 @@ def running_stack(owner_url: str, data_dir: Path, **settings: str) -> Generator[
         environment=environment,
     )
     try:
-        stack.run("migrate")
         ports = {"--replicate-port": replicate_port, "--llm-port": llm_port, "--mail-port": mail_port}
         if sells:
             ports["--stripe-port"] = stripe_port
         stack.start("sandbox", *(str(part) for option in ports.items() for part in option))
+        _prepare(environment)
         if hosted:
             stack.start_clerk()
         stack.start("serve")
@@ -235,6 +247,12 @@ def running_stack(owner_url: str, data_dir: Path, **settings: str) -> Generator[
         yield stack
     finally:
         stack.stop()
+
+
+def _prepare(environment: Mapping[str, str]) -> None:
+    """Do what `visiona migrate` does, without starting Python once more."""
+    with ThreadPoolExecutor(1) as thread:  # the browser may have its loop in this one
+        thread.submit(asyncio.run, prepare_database(read_settings(environment))).result()
 
 
 def _serves(stack: Stack) -> bool:
@@ -269,20 +287,35 @@ def wait_until(condition: Callable[[], Any], timeout_s: float, interval_s: float
     pytest.fail(f"nothing true within {timeout_s} s")
 
 
+@pytest.fixture(scope="module")
+def stack(
+    postgres: str,
+    migrated_template: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Generator[Stack]:
+    """The file's stack. Parametrize indirectly with a dict of further settings."""
+    with (
+        copied_database(postgres, migrated_template) as url,
+        running_stack(url, tmp_path_factory.mktemp("stack"), **getattr(request, "param", {})) as running,
+    ):
+        yield running
+
+
 @pytest.fixture
-def stack(own_database_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> Generator[Stack]:
-    """A stack of this test's own. Parametrize indirectly with a dict of further settings."""
+def own_stack(own_database_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> Generator[Stack]:
+    """A stack for this test alone, parametrized like the file's."""
     with running_stack(own_database_url, tmp_path, **getattr(request, "param", {})) as running:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def grace(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A dozen photos of one person, as phones make them."""
     return phone_photos("grace", 12, folder=tmp_path_factory.mktemp("grace"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def eileen(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return phone_photos("eileen", 12, folder=tmp_path_factory.mktemp("eileen"))
 
@@ -325,7 +358,9 @@ class Person:
         return model["id"]
 
     def generate(self, model_id: int, prompt: str = "TOK on a beach", **body: Any) -> dict[str, Any]:
-        answer = self.http.post("/api/generate", json={"model_id": model_id, "prompt": prompt, **body})
+        """Small pictures, which are painted, marked and sealed in a quarter of the time."""
+        whole = {"model_id": model_id, "prompt": prompt, "megapixels": "0.25", **body}
+        answer = self.http.post("/api/generate", json=whole)
         assert answer.status_code == 202, answer.text
         return answer.json()
 
@@ -377,7 +412,9 @@ def browser() -> Generator[Browser]:
 
 def new_page(browser: Browser, stack: Stack, complaints: list[str], **options: object) -> Page:
     """A fresh visitor; what the browser complains about is noted."""
-    context: BrowserContext = browser.new_context(base_url=stack.url, **options)  # type: ignore[arg-type] # by name
+    # What moves for its looks alone would be painted all the while that something is waited for.
+    wanted: dict[str, Any] = {"base_url": stack.url, "reduced_motion": "reduce", **options}
+    context: BrowserContext = browser.new_context(**wanted)
     page = context.new_page()
     page.set_default_timeout(20_000)
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -419,7 +456,11 @@ def assert_log_in_page(page: Page, stack: Stack) -> None:
 
 
 def screenshot(page: Page, name: str, *, whole: bool = False) -> None:
-    """Pictures of each step, for a person to look at; `whole` shows the page to its end."""
+    """Pictures of each step, for a person to look at who has asked for them by `VISIONA_TEST_PICTURES`;
+    `whole` shows the page to its end.
+    """
+    if not os.environ.get("VISIONA_TEST_PICTURES"):
+        return
     folder = ROOT / "test-results"
     folder.mkdir(exist_ok=True)
     seen = page.viewport_size

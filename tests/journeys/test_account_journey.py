@@ -119,7 +119,7 @@ def test_addresses_and_passwords(browser: Browser, stack: Stack) -> None:
 def test_two_steps(browser: Browser, stack: Stack) -> None:
     complaints: list[str] = []
     page = new_page(browser, stack, complaints, viewport=DESKTOP)
-    sign_up(page, "grace@example.com")
+    sign_up(page, "ada@example.com")
     page.goto("/account/security")
     screenshot(page, "security", whole=True)
     page.get_by_test_id("two-step-begin").click()
@@ -144,7 +144,7 @@ def test_two_steps(browser: Browser, stack: Stack) -> None:
     expect(page.get_by_test_id("two-step-state")).to_contain_text("On since")
 
     log_out(page)
-    log_in(page, "grace@example.com", PASSWORD)
+    log_in(page, "ada@example.com", PASSWORD)
     expect(page.locator("h1")).to_have_text("One more step")
     screenshot(page, "login-code", whole=True)
     page.get_by_test_id("code").fill("not a code")
@@ -156,7 +156,7 @@ def test_two_steps(browser: Browser, stack: Stack) -> None:
     page.wait_for_url("**/studio")
 
     log_out(page)
-    log_in(page, "grace@example.com", PASSWORD)
+    log_in(page, "ada@example.com", PASSWORD)
     page.get_by_test_id("code").fill(codes[0].upper())
     page.get_by_test_id("submit").click()
     page.wait_for_url("**/studio")
@@ -189,14 +189,14 @@ def passkeys_of(page: Page) -> CDPSession:
 def test_passkeys(browser: Browser, stack: Stack) -> None:
     complaints: list[str] = []
     by_number = new_page(browser, stack, complaints, viewport=DESKTOP)
-    sign_up(by_number, "ada@example.com")
+    sign_up(by_number, "dorothy@example.com")
     by_number.goto("/account/security")
     named = stack.url.replace("127.0.0.1", "localhost")
     expect(by_number.get_by_test_id("passkeys-elsewhere")).to_contain_text(f"{named}/account/security")
 
     page = new_page(browser, replace(stack, url=named), complaints, viewport=DESKTOP)
     passkeys_of(page)
-    sign_up(page, "grace@example.com")
+    sign_up(page, "eileen@example.com")
     page.goto("/account/security")
     page.get_by_test_id("new-passkey-name").fill("My laptop")
     page.get_by_test_id("add-passkey").click()
@@ -237,9 +237,9 @@ def test_passkeys(browser: Browser, stack: Stack) -> None:
 def test_sessions_keys_and_confirming(browser: Browser, stack: Stack) -> None:
     complaints: list[str] = []
     page = new_page(browser, stack, complaints, viewport=DESKTOP)
-    sign_up(page, "grace@example.com")
+    sign_up(page, "mary@example.com")
     phone = new_page(browser, stack, complaints, viewport=PHONE, color_scheme="dark", is_mobile=True)
-    log_in(phone, "grace@example.com", PASSWORD)
+    log_in(phone, "mary@example.com", PASSWORD)
     phone.wait_for_url("**/studio")
     for path, name in (("/account", "account"), ("/account/security", "security"), ("/account/keys", "keys")):
         phone.goto(path)

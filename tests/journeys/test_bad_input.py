@@ -2,6 +2,7 @@
 
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import httpx
 import pytest
 from tests.factories import photos as factory
 from tests.journeys.conftest import NewPerson, Person, Stack
+
+from visiona.objects.model import owner_of
 
 pytestmark = pytest.mark.journey
 
@@ -42,7 +45,8 @@ def announce(stack: Stack, person: Person, length: int) -> str:
         return connection.recv(1000).decode().partition("\r\n")[0]
 
 
-def assert_nothing_kept(stack: Stack) -> None:
+def assert_nothing_kept(stack: Stack, person: Person) -> None:
+    user_id = person.http.get("/api/auth/me").json()["id"]
     for table in (
         "photos",
         "models",
@@ -52,9 +56,10 @@ def assert_nothing_kept(stack: Stack) -> None:
         "pending_objects",
         "idempotency_keys",
     ):
-        assert stack.rows(f"select count(*) from {table}") == [(0,)], table
-    assert stack.rows("select coalesce(sum(used + reserved), 0) from quota_usage") == [(0,)]
-    assert stack.object_keys() == set()
+        assert stack.rows(f"select count(*) from {table} where user_id = %s", user_id) == [(0,)], table
+    spent = "select coalesce(sum(used + reserved), 0) from quota_usage where user_id = %s"
+    assert stack.rows(spent, user_id) == [(0,)]
+    assert [key for key in stack.object_keys() if owner_of(key) == user_id] == []
 
 
 def test_files_that_are_no_photos(stack: Stack, new_person: NewPerson, tmp_path: Path) -> None:
@@ -78,11 +83,11 @@ def test_files_that_are_no_photos(stack: Stack, new_person: NewPerson, tmp_path:
         assert problem["rejected"] == [
             {"filename": path.name, "code": expected[name], "message": problem["rejected"][0]["message"]}
         ]
-    assert_nothing_kept(stack)
+    assert_nothing_kept(stack, person)
 
 
 def test_uploads_that_are_too_much_or_broken(stack: Stack, new_person: NewPerson) -> None:
-    person = new_person(stack, "grace@example.com")
+    person = new_person(stack, "ada@example.com")
     many = [(f"{n}.jpg", b"x") for n in range(300)]
     assert_problem(upload(person, *many), 422, "too_many_files")
     assert_problem(upload(person, ("a.jpg", b"x"), field="selfies"), 422, "invalid_input")
@@ -94,7 +99,7 @@ def test_uploads_that_are_too_much_or_broken(stack: Stack, new_person: NewPerson
         assert answer.status_code == 422, answer.text
     assert_problem(person.http.post("/api/photos/upload", json={}), 422, "invalid_upload")
     assert "413" in announce(stack, person, 2**40)
-    assert_nothing_kept(stack)
+    assert_nothing_kept(stack, person)
 
 
 BODIES: list[tuple[str, Any, int, str, str | None]] = [
@@ -137,16 +142,16 @@ BODIES: list[tuple[str, Any, int, str, str | None]] = [
 
 
 def test_bodies(stack: Stack, new_person: NewPerson) -> None:
-    person = new_person(stack, "grace@example.com")
+    person = new_person(stack, "eileen@example.com")
     for path, body, status, code, field in BODIES:
         problem = assert_problem(person.http.post(path, json=body), status, code)
         if field is not None:
             assert field in [error["field"] for error in problem["errors"]], (path, body)
-    assert_nothing_kept(stack)
+    assert_nothing_kept(stack, person)
 
 
 def test_requests_that_are_no_json(stack: Stack, new_person: NewPerson) -> None:
-    person = new_person(stack, "grace@example.com")
+    person = new_person(stack, "mary@example.com")
     headers = {"content-type": "application/json"}
     post = person.http.post
     assert_problem(post("/api/models/train", content=b"{", headers=headers), 400, "malformed_request")
@@ -160,12 +165,19 @@ def test_requests_that_are_no_json(stack: Stack, new_person: NewPerson) -> None:
     assert_problem(person.http.get("/api/gallery?limit=1000"), 422, "invalid_input")
     assert_problem(person.http.get("/api/gallery?cursor=abc"), 422, "invalid_input")
     assert_problem(person.http.put("/api/models/train"), 405, "method_not_allowed")
-    assert_nothing_kept(stack)
+    assert_nothing_kept(stack, person)
 
 
-def test_inputs_that_the_clone_does_not_take(stack: Stack, new_person: NewPerson, grace: list[Path]) -> None:
-    person = new_person(stack, "grace@example.com")
-    model_id = person.ready_clone(grace)
+@pytest.fixture(scope="module")
+def ready(stack: Stack, grace: list[Path]) -> Iterator[tuple[Person, int]]:
+    """Somebody, and their clone; what they spent is for the last of the tests alone."""
+    person = Person(stack, "ready@example.com")
+    yield person, person.ready_clone(grace)
+    person.close()
+
+
+def test_inputs_that_the_clone_does_not_take(stack: Stack, ready: tuple[Person, int]) -> None:
+    person, model_id = ready
     for name, value in (
         ("aspect_ratio", "7:5"),
         ("guidance_scale", 11),
@@ -180,16 +192,17 @@ def test_inputs_that_the_clone_does_not_take(stack: Stack, new_person: NewPerson
         answer = person.http.post("/api/generate", json={"model_id": model_id, "prompt": "x", name: value})
         assert name in [error["field"] for error in assert_problem(answer, 422, "invalid_input")["errors"]]
     assert person.quota()["images"]["used"] == 0
-    assert stack.rows("select count(*) from runs") == [(0,)]
+    assert stack.rows("select count(*) from runs where model_id = %s", model_id) == [(0,)]
 
 
-def test_quota_that_is_used_up(stack: Stack, new_person: NewPerson, grace: list[Path]) -> None:
-    person = new_person(stack, "grace@example.com")
-    model_id = person.ready_clone(grace)
+def test_quota_that_is_used_up(stack: Stack, ready: tuple[Person, int]) -> None:
+    person, model_id = ready
     body = {"model_id": model_id, "prompt": "TOK", "num_outputs": 2}
     stack.rows(
         """insert into quota_usage (user_id, resource, period_start, period_end, plan, entitled, used)
-           select user_id, 'images', period_start, period_end, 'free', 30, 29 from quota_usage returning 1"""
+           select q.user_id, 'images', period_start, period_end, 'free', 30, 29
+           from quota_usage q join models m on m.user_id = q.user_id where m.id = %s returning 1""",
+        model_id,
     )
     assert_problem(person.http.post("/api/generate", json=body), 402, "quota_exhausted")
     assert person.http.post("/api/generate", json={**body, "num_outputs": 1}).status_code == 202
@@ -197,7 +210,7 @@ def test_quota_that_is_used_up(stack: Stack, new_person: NewPerson, grace: list[
 
 
 def test_cookies_work_from_our_own_pages_only(stack: Stack, new_person: NewPerson) -> None:
-    person = new_person(stack, "grace@example.com")
+    person = new_person(stack, "dorothy@example.com")
     login = httpx.post(
         f"{stack.url}/api/auth/login",
         json={"email": person.email, "password": "correct horse battery staple"},

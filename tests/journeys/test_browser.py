@@ -47,6 +47,7 @@ def create(page: Page, prompt: str, images: int) -> None:
 
 
 SLOWLY = {"VISIONA_SANDBOX_TRAINING_SECONDS": "4"}
+builtin = pytest.mark.parametrize("stack", [SLOWLY], ids=["builtin"], indirect=True)
 
 
 @pytest.mark.parametrize("stack", [SLOWLY, SLOWLY | CLERK], ids=["builtin", "clerk"], indirect=True)
@@ -70,6 +71,7 @@ def test_the_whole_job(browser: Browser, stack: Stack, grace: list[Path]) -> Non
 
     page.get_by_test_id("nav-gallery").click()
     expect(page.get_by_test_id("gallery-item")).to_have_count(3)
+    page.wait_for_load_state()  # images are there before what a click on them does
     screenshot(page, "gallery")
     page.get_by_test_id("open-image").first.click()
     lightbox = page.get_by_test_id("lightbox")
@@ -106,6 +108,7 @@ def test_the_whole_job(browser: Browser, stack: Stack, grace: list[Path]) -> Non
     assert complaints == []
 
 
+@builtin
 def test_wrong_sign_in_is_explained_without_javascript(browser: Browser, stack: Stack) -> None:
     page = new_page(browser, stack, [], java_script_enabled=False, viewport=PHONE)
     page.goto("/signup")
@@ -116,6 +119,7 @@ def test_wrong_sign_in_is_explained_without_javascript(browser: Browser, stack: 
     screenshot(page, "phone-signup-error")
 
 
+@builtin
 def test_public_pages_fit_a_phone(browser: Browser, stack: Stack) -> None:
     page = new_page(browser, stack, [], viewport=PHONE)
     for path in ("/", "/login", "/signup", "/nowhere"):

@@ -63,7 +63,7 @@ def test_the_whole_job(stack: Stack, tmp_path: Path, grace: list[Path]) -> None:
 
 
 def test_the_operator_puts_somebody_on_a_plan(stack: Stack, new_person) -> None:  # noqa: ANN001 - see conftest
-    person = new_person(stack, "grace@example.com")
+    person = new_person(stack, "ada@example.com")
 
     def operate(*arguments: str, status: int = 0) -> str:
         done = subprocess.run(
@@ -77,12 +77,12 @@ def test_the_operator_puts_somebody_on_a_plan(stack: Stack, new_person) -> None:
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    assert "grace@example.com\tfree" in operate("list")
+    assert "ada@example.com\tfree" in operate("list")
     assert operate("list").endswith("\tmember\tunconfirmed\n")
-    operate("plan", "Grace@example.com", "premium")
-    shown = operate("show", "grace@example.com")
+    operate("plan", "Ada@example.com", "premium")
+    shown = operate("show", "ada@example.com")
     assert "not confirmed yet" in shown
     assert "Plan      premium" in shown
     assert person.quota()["images"]["limit"] == 1000
-    assert "no plan" in operate("plan", "grace@example.com", "gold", status=1)
+    assert "no plan" in operate("plan", "ada@example.com", "gold", status=1)
     assert "no account" in operate("plan", "nobody@example.com", "free", status=1)

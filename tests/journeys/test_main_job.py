@@ -2,12 +2,13 @@
 
 import hashlib
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from PIL import Image
-from tests.journeys.conftest import PASSWORD, NewPerson, Stack, both_identities, wait_until
+from tests.journeys.conftest import PASSWORD, NewPerson, Person, Stack, both_identities, builtin, wait_until
 
 pytestmark = pytest.mark.journey
 
@@ -30,7 +31,9 @@ def test_from_sign_up_to_deleting_an_image(stack: Stack, new_person: NewPerson, 
     assert ready["ready_at"]
 
     plain = person.finished(
-        person.generate(ready["id"], "as an astronaut", num_outputs=2, aspect_ratio="3:2", seed=7)["id"]
+        person.generate(
+            ready["id"], "as an astronaut", num_outputs=2, aspect_ratio="3:2", seed=7, megapixels="1"
+        )["id"]
     )
     assert plain["status"] == "succeeded", plain
     assert plain["enhancement"] == {"provider": None, "outcome": "not_requested"}
@@ -98,9 +101,17 @@ def test_from_sign_up_to_deleting_an_image(stack: Stack, new_person: NewPerson, 
         assert "Traceback" not in text, text
 
 
-def test_the_same_seed_makes_the_same_picture(stack: Stack, new_person: NewPerson, grace: list[Path]) -> None:
-    person = new_person(stack, "grace@example.com")
-    model_id = person.ready_clone(grace)
+@pytest.fixture(scope="module")
+def ready(stack: Stack, grace: list[Path]) -> Iterator[tuple[Person, int]]:
+    """Somebody, and their clone."""
+    person = Person(stack, "ready@example.com")
+    yield person, person.ready_clone(grace)
+    person.close()
+
+
+@builtin
+def test_the_same_seed_makes_the_same_picture(stack: Stack, ready: tuple[Person, int]) -> None:
+    person, model_id = ready
 
     def digest(**inputs: object) -> str:
         """Of the pixels: what says where a picture comes from is signed anew for each file."""
@@ -113,9 +124,10 @@ def test_the_same_seed_makes_the_same_picture(stack: Stack, new_person: NewPerso
     assert digest(seed=1) != digest(seed=2)
 
 
-def test_waiting_for_the_answer(stack: Stack, new_person: NewPerson, grace: list[Path]) -> None:
-    person = new_person(stack, "grace@example.com")
-    model_id = person.ready_clone(grace)
+@builtin
+def test_waiting_for_the_answer(ready: tuple[Person, int]) -> None:
+    person, model_id = ready
+    used = person.quota()["images"]["used"]
     answer = person.http.post(
         "/api/generate",
         json={"model_id": model_id, "prompt": "TOK at sea"},
@@ -138,12 +150,12 @@ def test_waiting_for_the_answer(stack: Stack, new_person: NewPerson, grace: list
         headers={"Idempotency-Key": "once"},
     )
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
-    assert person.quota()["images"]["used"] == 1
+    assert person.quota()["images"]["used"] == used + 1
 
 
-def test_events_tell_of_progress(stack: Stack, new_person: NewPerson, grace: list[Path]) -> None:
-    person = new_person(stack, "grace@example.com")
-    model_id = person.ready_clone(grace)
+@builtin
+def test_events_tell_of_progress(ready: tuple[Person, int]) -> None:
+    person, model_id = ready
     with person.http.stream("GET", "/api/events") as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         lines = stream.iter_lines()
@@ -159,8 +171,9 @@ def test_events_tell_of_progress(stack: Stack, new_person: NewPerson, grace: lis
     assert "running" in statuses
 
 
+@builtin
 def test_cancel(stack: Stack, new_person: NewPerson, grace: list[Path]) -> None:
-    person = new_person(stack, "grace@example.com")
+    person = new_person(stack, "ada@example.com")
     person.upload(grace)
     model = person.train()
     assert person.http.delete(f"/api/models/{model['id']}").json()["code"] == "clone_busy"

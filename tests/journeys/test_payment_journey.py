@@ -87,15 +87,15 @@ def count(stack: Stack, table: str, user_id: int) -> int:
 
 
 def test_from_the_last_free_image_to_a_cancelled_plan(
-    browser: Browser, stack: Stack, new_person: NewPerson, grace: list[Path]
+    browser: Browser, own_stack: Stack, new_person: NewPerson, grace: list[Path]
 ) -> None:
-    shop = open_shop(stack)
-    person, stranger = new_person(stack, "grace@example.com"), new_person(stack, "eileen@example.com")
+    shop = open_shop(own_stack)
+    person, stranger = new_person(own_stack, "grace@example.com"), new_person(own_stack, "eileen@example.com")
     grace_id, eileen_id = id_of(person), id_of(stranger)
     person.ready_clone(grace)
-    use_up_images(stack, person, but=1)
+    use_up_images(own_stack, person, but=1)
     complaints: list[str] = []
-    page = new_page(browser, stack, complaints, viewport=DESKTOP, color_scheme="light")
+    page = new_page(browser, own_stack, complaints, viewport=DESKTOP, color_scheme="light")
     log_in(page, person.email)
 
     # The last free image, and the way up.
@@ -126,8 +126,8 @@ def test_from_the_last_free_image_to_a_cancelled_plan(
     customer_id = shop.v1.customers.list().data[0].id
     assert shop.v1.subscriptions.list({"customer": customer_id, "status": "all"}).data == []
     assert not any(charge.paid for charge in shop.v1.charges.list({"customer": customer_id}).data)
-    assert count(stack, "subscriptions", grace_id) == 0
-    assert stack.rows("select * from payments where status <> 'failed'") == []
+    assert count(own_stack, "subscriptions", grace_id) == 0
+    assert own_stack.rows("select * from payments where status <> 'failed'") == []
 
     # The same checkout again, and the bank asks whether it is her.
     page.get_by_test_id("billing-change").click()
@@ -141,8 +141,8 @@ def test_from_the_last_free_image_to_a_cancelled_plan(
     expect_standing(page, "Premium", "1,000", rf"Renews on {DATE} for \$39\.00")
     assert page.evaluate("window.loadedOnce") is True
     screenshot(page, "journey-pay-thanks", whole=True)
-    assert stack.stripe_state()["counts"]["checkout.session"] == 1
-    wait_until(lambda: stack.rows("select state from checkouts") == [("complete",)], 10)
+    assert own_stack.stripe_state()["counts"]["checkout.session"] == 1
+    wait_until(lambda: own_stack.rows("select state from checkouts") == [("complete",)], 10)
 
     # What was bought is used, and billing tells of it.
     page.get_by_test_id("billing-thanks").get_by_role("link").click()
@@ -215,11 +215,11 @@ def test_from_the_last_free_image_to_a_cancelled_plan(
     # What is on record in the end, and that it is hers alone.
     subscriptions = shop.v1.subscriptions.list({"status": "all"}).data
     assert [(one.status, one.cancel_at is not None) for one in subscriptions] == [("active", True)]
-    assert stack.rows("select user_id, id, status, plan, cancel_at is not null from subscriptions") == [
+    assert own_stack.rows("select user_id, id, status, plan, cancel_at is not null from subscriptions") == [
         (grace_id, subscriptions[0].id, "active", "studio", True)
     ]
     first, upgrade = Decimal("39.00"), Decimal(difference.removeprefix("$"))
-    assert stack.rows(
+    assert own_stack.rows(
         """select p.user_id, p.status, p.amount, i.status, i.total from payments p
            left join invoices i on i.id = p.invoice_id order by p.status, p.amount"""
     ) == [
@@ -227,14 +227,14 @@ def test_from_the_last_free_image_to_a_cancelled_plan(
         (grace_id, "succeeded", first, "paid", first),
         (grace_id, "succeeded", upgrade, "paid", upgrade),
     ]
-    assert count(stack, "invoices", grace_id) == 2
-    assert_untouched(stack, eileen_id)
-    hers = new_page(browser, stack, complaints, viewport=DESKTOP, color_scheme="light")
+    assert count(own_stack, "invoices", grace_id) == 2
+    assert_untouched(own_stack, eileen_id)
+    hers = new_page(browser, own_stack, complaints, viewport=DESKTOP, color_scheme="light")
     log_in(hers, stranger.email)
     hers.get_by_test_id("nav-billing").click()
     expect_standing(hers, "Free", "30", "You pay nothing")
     expect(hers.get_by_test_id("billing-no-invoices")).to_be_visible()
-    assert_nothing_went_wrong(stack, complaints)
+    assert_nothing_went_wrong(own_stack, complaints)
 
 
 def cancel(page: Page) -> None:
@@ -260,12 +260,12 @@ def assert_untouched(stack: Stack, user_id: int) -> None:
 
 
 def test_asked_for_twice_at_once_and_half_given_back_on_a_phone_in_the_dark(
-    browser: Browser, stack: Stack, new_person: NewPerson, grace: list[Path]
+    browser: Browser, own_stack: Stack, new_person: NewPerson, grace: list[Path]
 ) -> None:
-    shop = open_shop(stack)
-    person = new_person(stack, "grace@example.com")
+    shop = open_shop(own_stack)
+    person = new_person(own_stack, "grace@example.com")
     model_id = person.ready_clone(grace)
-    use_up_images(stack, person, but=1)
+    use_up_images(own_stack, person, but=1)
 
     # One image is left: of two requests at once, one gets it.
     body = {"model_id": model_id, "prompt": "TOK at the last moment"}
@@ -282,13 +282,13 @@ def test_asked_for_twice_at_once_and_half_given_back_on_a_phone_in_the_dark(
     assert [answer.status_code for answer in both] == [200, 200]
     (url,) = {answer.json()["checkout_url"] for answer in both}
     complaints: list[str] = []
-    page = new_page(browser, stack, complaints, viewport=PHONE, color_scheme="dark", has_touch=True)
+    page = new_page(browser, own_stack, complaints, viewport=PHONE, color_scheme="dark", has_touch=True)
     log_in(page, person.email)
     page.goto("/pricing")
     screenshot(page, "journey-pay-phone-pricing", whole=True)
     page.get_by_test_id("subscribe-premium").tap()
     page.wait_for_url(url)
-    counts = stack.stripe_state()["counts"]
+    counts = own_stack.stripe_state()["counts"]
     assert (counts["customer"], counts["checkout.session"]) == (1, 1)
     pay(page, "success")
     page.wait_for_url("**/billing*")
@@ -299,7 +299,7 @@ def test_asked_for_twice_at_once_and_half_given_back_on_a_phone_in_the_dark(
     assert len(shop.v1.subscriptions.list({"status": "all"}).data) == 1
 
     # Half of it is given back, and the page that is open says so.
-    ((charge_id,),) = stack.rows("select stripe_charge_id from payments")
+    ((charge_id,),) = own_stack.rows("select stripe_charge_id from payments")
     refund = shop.v1.refunds.create({"charge": charge_id, "amount": 1950})
     assert refund.status == "succeeded"
     expect(page.get_by_test_id("invoice-status")).to_have_text("Partly refunded")
@@ -308,10 +308,10 @@ def test_asked_for_twice_at_once_and_half_given_back_on_a_phone_in_the_dark(
     expect(page.get_by_test_id("billing-history")).to_contain_text("-500 images taken back from Premium")
     screenshot(page, "journey-pay-phone-refunded", whole=True)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert stack.rows("select user_id, status, amount, refunded from payments") == [
+    assert own_stack.rows("select user_id, status, amount, refunded from payments") == [
         (id_of(person), "partially_refunded", Decimal("39.00"), Decimal("19.50"))
     ]
-    assert_nothing_went_wrong(stack, complaints)
+    assert_nothing_went_wrong(own_stack, complaints)
 
 
 def twice_at_once(person: Person, path: str, body: dict[str, Any]) -> list[httpx.Response]:

@@ -1,6 +1,7 @@
 """The README's blocks do what they say when they are pasted as they stand."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,6 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image
-from tests.factories.photos import phone_photos
 from tests.journeys.conftest import Stack
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(240)]
@@ -26,12 +26,12 @@ def block(heading: str) -> str:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
+def checkout(tmp_path: Path, grace: list[Path]) -> Path:
     """A folder as the README's reader has it: the environment and some photos."""
     folder = tmp_path / "checkout"
     folder.mkdir()
     (folder / ".venv").symlink_to(sys.prefix)
-    phone_photos("grace", 12, folder=folder / "photos")
+    shutil.copytree(grace[0].parent, folder / "photos")
     return folder
 
 
@@ -54,8 +54,8 @@ def paste(script: str, folder: Path, server: str) -> str:
     return done.stdout
 
 
-def test_the_command_line_block(stack: Stack, checkout: Path) -> None:
-    printed = paste(block("By the command line"), checkout, stack.url)
+def test_the_command_line_block(own_stack: Stack, checkout: Path) -> None:
+    printed = paste(block("By the command line"), checkout, own_stack.url)
     assert "Clone 1 is ready." in printed
     assert "3 of 30" in printed
     saved = sorted((checkout / "visiona-images").iterdir())
@@ -63,18 +63,18 @@ def test_the_command_line_block(stack: Stack, checkout: Path) -> None:
     with Image.open(saved[-1]) as image:
         assert image.size == (1216, 832)
     assert "Deleted 3." in printed
-    assert stack.rows("select id, seed from generations order by id")[1:] == [(2, 7)]
-    assert stack.rows("select enhancement_outcome from runs order by id") == [
+    assert own_stack.rows("select id, seed from generations order by id")[1:] == [(2, 7)]
+    assert own_stack.rows("select enhancement_outcome from runs order by id") == [
         ("enhanced",),
         ("not_requested",),
     ]
 
 
-def test_the_http_block(stack: Stack, checkout: Path) -> None:
-    printed = paste(block("By plain HTTP"), checkout, stack.url).splitlines()
+def test_the_http_block(own_stack: Stack, checkout: Path) -> None:
+    printed = paste(block("By plain HTTP"), checkout, own_stack.url).splitlines()
     signed, link = printed[:2]
     assert signed == "given"
-    assert httpx.get(stack.url + link).headers["content-type"] == "image/jpeg"
+    assert httpx.get(own_stack.url + link).headers["content-type"] == "image/jpeg"
     assert "Ready" in printed
     assert printed[-2] == "succeeded"
     assert printed[-1] == '{"deleted":[1],"not_found":[]}'
@@ -82,5 +82,5 @@ def test_the_http_block(stack: Stack, checkout: Path) -> None:
     with Image.open(saved) as image:
         image.load()
         assert image.format == "WEBP"
-    assert stack.rows("select count(*) from generations") == [(0,)]
-    assert stack.rows("select count(*) from photos") == [(12,)]
+    assert own_stack.rows("select count(*) from generations") == [(0,)]
+    assert own_stack.rows("select count(*) from photos") == [(12,)]

@@ -36,9 +36,9 @@ def shown(folder: Path, known: list[bytes]) -> set[str]:
 
 
 def test_no_picture_is_found_in_the_store(
-    temporary: Path, stack: Stack, new_person: NewPerson, grace: list[Path], tmp_path: Path
+    temporary: Path, own_stack: Stack, new_person: NewPerson, grace: list[Path], tmp_path: Path
 ) -> None:
-    person = new_person(stack, "grace@example.com")
+    person = new_person(own_stack, "grace@example.com")
     uploaded = person.upload(grace)["photos"]
     clone = person.trained(person.train()["id"])
     run = person.finished(person.generate(clone["id"], num_outputs=2)["id"])
@@ -49,11 +49,11 @@ def test_no_picture_is_found_in_the_store(
         for item in person.http.get("/api/photos").json()["items"] + person.gallery()
         for link in (item.get("file_url") or item["image_url"], item["thumbnail_url"])
     ]
-    pictures = [httpx.get(stack.url + link).raise_for_status().content for link in links]
-    assert len(stack.object_keys()) == len(pictures) == 28
+    pictures = [httpx.get(own_stack.url + link).raise_for_status().content for link in links]
+    assert len(own_stack.object_keys()) == len(pictures) == 28
     known = [picture[len(picture) // 2 :][:32] for picture in pictures]
 
-    assert shown(stack.data_dir / "objects", known) == set()
+    assert shown(own_stack.data_dir / "objects", known) == set()
     assert list(temporary.glob("visiona-scratch-*")) == []
     control = tmp_path / "control"
     control.mkdir()
@@ -65,9 +65,9 @@ def test_no_picture_is_found_in_the_store(
     assert len(shown(control, known)) == 3 * len(some)
 
     # What a worker that was killed has left unsealed is gone once another one starts.
-    stack.kill("worker")
+    own_stack.kill("worker")
     left = temporary / "visiona-scratch-of-the-dead"
     left.mkdir(mode=0o700)
     (left / "photos.zip").write_bytes(pictures[0])
-    stack.start("worker")
+    own_stack.start("worker")
     wait_until(lambda: not left.exists(), 30)

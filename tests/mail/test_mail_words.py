@@ -28,6 +28,7 @@ DETAILS: dict[Kind, dict[str, Any]] = {
     Kind.TRIAL_ENDS: {"date": "2026-12-03", "amount": "$39.00"},
     Kind.PAYMENT_FAILED: {"amount": "$39.00", "next_attempt": "2026-12-05T10:00:00Z"},
     Kind.COST_CAP_REACHED: {"cap": "100", "date": "2026-11-23"},
+    Kind.EXPORT_READY: {"day": "2026-12-03"},
     Kind.ERASURE_ASKED: {"receipt": "0193c0de-0000-7000-8000-000000000001", "day": "2026-12-03"},
     Kind.ERASURE_BEGINS: {"receipt": "0193c0de-0000-7000-8000-000000000001"},
 }

@@ -1,6 +1,8 @@
 """Signed links, and objects from before their row exists until after it is gone."""
 
 import asyncio
+import os
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -438,3 +440,18 @@ async def test_nobodys_object_is_sealed_with_another_persons_key(
     with pytest.raises(ValueError, match="key of the person"):
         await objects.put(person, {key: tmp_path / "face"})
     assert await _pending(owner, key) == set()
+
+
+async def test_the_sweep_takes_what_a_write_has_left(
+    worker_database: Database, vault: Vault, tmp_path: Path, clock: FixedClock
+) -> None:
+    """Of a process that was killed in it, an hour ago."""
+    service = ObjectService(worker_database, vault, open_store(tmp_path.as_uri()), SIGNER, clock)
+    folder = tmp_path / "u7" / "images"
+    folder.mkdir(parents=True)
+    old, young = folder / f"{'a' * 32}.webp#1", folder / f"{'b' * 32}.webp#1"
+    for path in (old, young):
+        path.write_bytes(b"half of it")
+    os.utime(old, (time.time() - 7200, time.time() - 7200))
+    await service.sweep()
+    assert list(folder.iterdir()) == [young]

@@ -9,12 +9,12 @@ import httpx
 import psycopg
 from tests.factories import consents
 from tests.factories.audit import UNGUARDED
+from tests.factories.served import served
 from tests.payments.conftest import GOOD_CARD, ORIGIN, Shop
 
 from visiona.db.actor import SystemActor, UserActor
 from visiona.db.pool import fetch_value
 from visiona.db.sealed import MODEL_PARAMETERS, MODEL_TRIGGER_WORD
-from visiona.entrypoints.asgi import create_asgi
 
 PASSWORD = "a quiet blue harbour"
 SCHEMA = {"Input": {"properties": {"prompt": {"type": "string"}, "num_outputs": {"type": "integer"}}}}
@@ -147,7 +147,7 @@ class Person(Buyer):
 
 async def move_in(shop: Shop) -> Person:
     address = f"{uuid.uuid4().hex}@example.com"
-    client = httpx.AsyncClient(transport=httpx.ASGITransport(create_asgi(shop.app)), base_url=ORIGIN)
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(served(shop.app)), base_url=ORIGIN)
     answer = await client.post("/api/auth/signup", json={"email": address, "password": PASSWORD})
     assert answer.status_code == 201, answer.text
     user_id = (await client.get("/api/auth/me")).json()["id"]

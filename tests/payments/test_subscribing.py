@@ -1,12 +1,15 @@
 """Subscribing through the checkout: two clicks, lost answers, second thoughts, and what is put on record."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.payments.conftest import Shop
+from tests.payments.conftest import ShiftedClock, Shop, lent, open_shop
+from tests.sandbox.stripe.conftest import Server
 
 from visiona.core.errors import Conflict, Invalid, NotFound, Unavailable
 from visiona.db.actor import SystemActor, UserActor
@@ -14,6 +17,12 @@ from visiona.db.idempotency import IdempotencyKey
 
 DECLINED = "4000000000000002"
 NEEDS_3DS = "4000002500003155"
+
+
+@pytest.fixture
+async def shop(module_shop: Shop) -> AsyncGenerator[Shop]:
+    async with lent(module_shop) as shop:
+        yield shop
 
 
 def email_of(actor: UserActor) -> str:
@@ -72,7 +81,18 @@ async def test_whoever_pays_has_the_plan_once_the_event_came(shop: Shop, buyer: 
     ]
 
 
-async def test_without_any_event_the_sweep_finds_the_payment(shop: Shop, buyer: UserActor) -> None:
+@pytest.fixture
+async def empty_shop(
+    own_database_url: str, stripe_server: Server, clock: ShiftedClock, tmp_path: Path
+) -> AsyncGenerator[Shop]:
+    """Without anybody whom the sweep could find besides."""
+    async with open_shop(own_database_url, stripe_server, clock, tmp_path) as shop:
+        yield shop
+
+
+async def test_without_any_event_the_sweep_finds_the_payment(empty_shop: Shop) -> None:
+    shop = empty_shop
+    buyer = await shop.sign_up()
     shop.pay(await subscribe(shop, buyer))
     await shop.worker.payments.sweep()
     assert await shop.run_jobs() == 0  # a click is given two minutes to be heard of

@@ -1,5 +1,6 @@
 """Whoever is erased is gone from every table, store and firm, and nobody else loses anything."""
 
+import contextlib
 import json
 import uuid
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from visiona.objects.model import LinkSigner
 from visiona.objects.service import ObjectService
 from visiona.ports.errors import ProviderUnavailable
 from visiona.privacy.catalogue import CATALOGUE, ERASED, PLACES, Fate, Kind
-from visiona.privacy.model import PrivacySettings, verify_receipt
+from visiona.privacy.model import Erasure, PrivacySettings, verify_receipt
 from visiona.privacy.service import PrivacyService, Rooms
 from visiona.vault.service import Vault
 
@@ -42,11 +43,22 @@ class Firms:
     async def end_subscriptions(self, user_id: int) -> None:
         self._tell("no more charges", user_id)
 
-    async def delete_customer(self, customer_id: str) -> None:
+    async def delete_customer(self, customer_id: str, mode: str, subject: str, address: str | None) -> int:
+        assert mode == "test"
         self._tell("customer", customer_id)
+        if address is not None:
+            assert address == f"{subject}@example.com"
+        return 1
 
     async def delete_version(self, version: str) -> None:
         self._tell("version", version)
+
+    async def end_training(self, provider_id: str) -> None:
+        raise NotImplementedError
+
+    async def remove_destination(self, user_id: int) -> bool:
+        self._tell("destination", user_id)
+        return True
 
     async def delete_archive(self, archive_id: str) -> None:
         self._tell("archive", archive_id)
@@ -148,6 +160,7 @@ async def test_whoever_asks_is_gone_and_nobody_else(
         ("subject", alice.subject),
         ("archive", f"file_{alice.user_id}"),
         ("version", f"version-of-{alice.user_id}"),
+        ("destination", alice.user_id),
     }
 
     data = await bureau.app.receipt(erasure.id)
@@ -162,6 +175,27 @@ async def test_whoever_asks_is_gone_and_nobody_else(
         await owner.execute("select user_id, remote from erasures where id = %s", [erasure.id])
     ).fetchone()
     assert row == (None, None)
+
+
+async def test_two_jobs_at_one_erasure_count_once(
+    bureau: Bureau, make_user: MakeUser, owner: Connection, vault: Vault
+) -> None:
+    actor = await make_user()
+    await insert_rows(owner, actor, await vault.cipher(actor.user_id))
+    erasure_id = await bureau.worker.order_now(actor.user_id, "operator")
+    steps = bureau.worker._rows
+
+    async def twice(erasure: Erasure, user_id: int) -> dict[str, int]:
+        await steps(erasure, user_id)
+        return await steps(erasure, user_id)  # as another job, before the first one's step is confirmed
+
+    bureau.worker._rows = twice
+    for _ in range(3):
+        with contextlib.suppress(RetryLater):
+            await bureau.worker.erase(erasure_id)
+    data = await bureau.app.receipt(erasure_id)
+    assert data is not None
+    assert bureau.app.verify_receipt(data)["steps"]["rows"]["count"]["photos"] == 2
 
 
 async def test_it_can_be_taken_back_until_it_begins(bureau: Bureau, make_user: MakeUser) -> None:

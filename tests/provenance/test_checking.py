@@ -3,7 +3,7 @@
 # ruff: noqa: ASYNC240 - small files, and nothing else waits for the loop
 
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,6 +136,18 @@ async def test_one_network_checks_only_so_often(app: App) -> None:
         assert {answer.status_code for answer in answers[:60]} == {422}
         assert answers[60].status_code == 429
         assert int(answers[60].headers["retry-after"]) >= 1
+        read = 0
+
+        async def file() -> AsyncIterator[bytes]:
+            nonlocal read
+            for _ in range(100):
+                read += 1
+                yield bytes(65536)
+
+        headers = {"content-type": "multipart/form-data; boundary=x"}
+        refused = await client.post("/api/provenance/check", content=file(), headers=headers)
+        assert refused.status_code == 429
+        assert read <= 1  # nothing is taken in of what is not looked at
 
 
 async def test_what_a_person_downloads_is_signed_to_the_byte(

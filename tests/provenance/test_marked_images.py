@@ -177,6 +177,39 @@ async def test_other_signers_are_told_from_us(
     assert unknown.signer_name == "Somebody else Content Credentials"
 
 
+async def test_papers_of_another_image_are_no_proof(
+    processor: ChildImageProcessor, portrait: dict[str, Path], tmp_path: Path
+) -> None:
+    """Cut out of an image of ours, and put into another."""
+    signed = (await processor.process_generated(portrait["jpeg"], tmp_path)).master.read_bytes()
+    papers, at = b"", 2
+    while signed[at + 1] != 0xDA:  # until the picture begins
+        end = at + 2 + int.from_bytes(signed[at + 2 : at + 4], "big")
+        papers += signed[at:end] if signed[at + 1] == 0xEB else b""
+        at = end
+    assert len(papers) > 1000
+    other = portrait["jpeg"].read_bytes()
+    grafted = tmp_path / "grafted"
+    grafted.write_bytes(other[:2] + papers + other[2:])
+    found = await processor.check_provenance(grafted)
+    assert found.credentials is Credentials.CHANGED
+    assert (found.signer, found.signed_as_ai) == (None, False)
+
+
+async def test_a_certificate_that_bears_our_name_is_not_ours(
+    portrait: dict[str, Path], tmp_path: Path, processor: ChildImageProcessor
+) -> None:
+    forged = signing_kit(*make_certificate(kit().names[0]))
+    assert forged.names == kit().names
+    forger = ChildImageProcessor(lambda: forged)
+    try:
+        image = await forger.process_generated(portrait["jpeg"], tmp_path)
+    finally:
+        await forger.aclose()
+    found = await processor.check_provenance(image.master)
+    assert (found.credentials, found.signer) == (Credentials.VALID, Signer.UNKNOWN)
+
+
 async def test_nobody_fetches_what_a_file_points_to(
     processor: ChildImageProcessor, portrait: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from visiona.core.errors import TooMany
 from visiona.db.pool import Connection, Database
 from visiona.safety.model import (
     DEFAULT_RATES,
+    NETWORKS_OF_A_SITE,
     Limited,
     LimitSettingError,
     Party,
@@ -107,13 +108,30 @@ async def test_windows_that_ended_are_forgotten(
 
 def test_one_household_is_one_network() -> None:
     def key(address: str) -> bytes:
-        (counted,) = allowances(b"secret", DEFAULT_RATES, Limited.SIGNUP, client(address), None)
-        return counted.key
+        rate = DEFAULT_RATES[Limited.SIGNUP, "address"]
+        (found,) = [
+            counted
+            for counted in allowances(b"secret", DEFAULT_RATES, Limited.SIGNUP, client(address), None)
+            if counted.rate == rate
+        ]
+        return found.key
 
     assert key("2001:db8:1:2::1") == key("2001:db8:1:2:ffff::9")
     assert key("2001:db8:1:2::1") != key("2001:db8:1:3::1")
     assert key("::ffff:203.0.113.7") == key("203.0.113.9")
     assert key("203.0.113.7") != key("203.0.114.7")
+
+
+async def test_whoever_has_65536_networks_is_one_site(database: Database) -> None:
+    """Each request from a network of its own, three allowed in each: what the /48 may is reached."""
+    limits = Limits(database, {(Limited.SIGNUP, "address"): Rate(3, 3600)}, uuid.uuid4().bytes)
+    came = [client(f"2001:db8:7:{n:x}::1") for n in range(200)]
+    results = await asyncio.gather(
+        *(limits.count(Limited.SIGNUP, one) for one in came), return_exceptions=True
+    )
+    assert sum(result is None for result in results) == 3 * NETWORKS_OF_A_SITE
+    assert {type(result) for result in results if result is not None} == {TooMany}
+    await limits.count(Limited.SIGNUP, client("2001:db8:8:1::1"))
 
 
 def test_keys_say_nothing_and_differ() -> None:

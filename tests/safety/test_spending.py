@@ -112,6 +112,56 @@ async def test_what_was_never_handed_over_is_free_again(
     await start(database, money, actor, "run:2")
 
 
+async def test_trainings_and_images_at_once_and_given_back_stay_under_one_cap(
+    database: Database, worker_database: Database, today: Connection, make_user: MakeUser
+) -> None:
+    """Each that was begun is settled at once, twice, and more is claimed back than it cost."""
+    people, money = [await make_user() for _ in range(4)], spending(database, total="25", own="9")
+    highest: list[Decimal] = []
+
+    async def work(number: int) -> bool:
+        actor, name = people[number % 4], f"{'training' if number % 5 == 0 else 'run'}:{number}"
+        try:
+            await start(database, money, actor, name, "2.50" if number % 5 == 0 else "0.16")
+        except (TooMany, Unavailable):
+            return False
+        highest.append(await total(today))
+        if number % 2:
+            await asyncio.gather(*(settle(worker_database, money, actor, name, "99") for _ in range(2)))
+        else:
+            await settle(worker_database, money, actor, name, "-99")
+        return True
+
+    done = await asyncio.gather(*(work(number) for number in range(200)))
+    assert max(highest) <= 25
+    kept = [number for number, begun in enumerate(done) if begun and number % 2 == 0]
+    cost = sum((Decimal("2.50") if number % 5 == 0 else Decimal("0.16")) for number in kept)
+    assert await total(today) == cost <= 25
+    cursor = await today.execute(
+        "select max(committed) from cost_people where day = (now() at time zone 'UTC')::date"
+    )
+    assert (await cursor.fetchone() or (0,))[0] <= 9
+
+
+async def test_what_began_yesterday_is_given_back_to_yesterday(
+    database: Database, today: Connection, make_user: MakeUser
+) -> None:
+    actor, money = await make_user(), spending(database, total="1")
+    await start(database, money, actor, "run:1", "1")
+    await today.execute("update cost_days set day = day - 1")
+    for table in ("cost_people", "provider_costs"):
+        await today.execute(
+            f"update {table} set day = day - 1 where user_id = %s",  # type: ignore[arg-type] # one of two
+            [actor.user_id],
+        )
+    await start(database, money, actor, "run:2", "1")
+    await settle(database, money, actor, "run:1", "1")
+    with pytest.raises(Unavailable):
+        await start(database, money, actor, "run:3", "0.01")
+    cursor = await today.execute("select committed from cost_days order by day")
+    assert [row[0] for row in await cursor.fetchall()] == [0, 1]
+
+
 async def test_nobody_settles_anothers_work(
     database: Database, today: Connection, make_user: MakeUser
 ) -> None:

@@ -1,6 +1,7 @@
 """The inbox in a real browser, with mails as Visiona sends them: light, dark, on a phone, without scripts."""
 
 import asyncio
+import os
 import runpy
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -67,6 +68,8 @@ def send(server: MailServer, to: str, kind: Kind, link: str | None = None, **det
 
 
 def screenshot(page: Page, name: str) -> None:
+    if not os.environ.get("VISIONA_TEST_PICTURES"):
+        return
     folder = ROOT / "test-results"
     folder.mkdir(exist_ok=True)
     page.screenshot(path=folder / f"mail-{name}.png", full_page=True)

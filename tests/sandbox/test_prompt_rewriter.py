@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from visiona.sandbox.llm.rewriter import light as lights
@@ -73,6 +73,7 @@ def test_no_word_that_carries_meaning_is_said_twice(prompt: str) -> None:
 
 
 @given(prompt=prompts)
+@example("TOK playing tennis at sunset in the rain")
 def test_additions_fit_hour_weather_and_medium(prompt: str) -> None:
     added = " ".join(words_of(rewrite(prompt, "TOK"))).replace(" ".join(words_of(prompt)), "")
     has = set(added.split()).__contains__

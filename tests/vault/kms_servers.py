@@ -134,6 +134,8 @@ def served(protocol: str) -> Generator[Kms]:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
+            if status in {307, 308}:
+                self.send_header("Location", answer)
             self.end_headers()
             self.wfile.write(data)
 

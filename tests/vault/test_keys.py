@@ -1,7 +1,11 @@
 """The key store: two places, one key for each person, and an end that is for good."""
 
 import asyncio
+import gc
 import logging
+import shutil
+import uuid
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -147,10 +151,94 @@ async def test_a_key_store_from_before_an_erasure_brings_nobody_back(
     await vault.create(6)
     image = (tmp_path / "keys" / "u5.json").read_bytes()
     await vault.destroy(5)
-    (tmp_path / "keys" / "u5.json").write_bytes(image)
-    (tmp_path / "keys" / "u5.destroyed").unlink()
-    await make_vault().sync_mirror()
-    assert names(tmp_path / "keys") == names(tmp_path / "mirror") == {"u5.destroyed", "u6.json"}
+    assert await vault.bury() == set()
+    for finish in (vault.bury, vault.sync_mirror):
+        (tmp_path / "keys" / "u5.json").write_bytes(image)
+        (tmp_path / "keys" / "u5.destroyed").unlink()
+        assert await finish() in ({5}, 1)
+        assert names(tmp_path / "keys") == names(tmp_path / "mirror") == {"u5.destroyed", "u6.json"}
+
+
+async def test_a_key_that_is_on_its_way_when_it_is_destroyed_is_not_kept(make_vault: MakeVault) -> None:
+    """As when a key management service is slow: the key was read before it was destroyed."""
+    await make_vault().create(5)
+    asked, answer = asyncio.Event(), asyncio.Event()
+    vault = make_vault()
+    unwrap = vault._unwrap
+
+    async def slowly(name: str, data: bytes) -> bytes:
+        asked.set()
+        await answer.wait()
+        return await unwrap(name, data)
+
+    vault._unwrap = slowly
+    reading = asyncio.create_task(vault.cipher(5))
+    await asked.wait()
+    await vault.destroy(5)
+    answer.set()
+    with pytest.raises(KeyDestroyed):
+        await reading
+    with pytest.raises(KeyDestroyed):
+        await vault.cipher(5)
+
+
+async def test_a_key_that_goes_between_two_reads_was_destroyed_and_is_not_missing(
+    masters: list[MasterKey], tmp_path: Path
+) -> None:
+    class Between(ObstoreObjectStore):
+        """Destroyed right after it was seen that it is not."""
+
+        async def open(self, key: str, byte_range: tuple[int, int] | None = None) -> Any:
+            if key != "u5.json":
+                return await super().open(key, byte_range)
+            (tmp_path / "u5.json").rename(tmp_path / "u5.destroyed")
+            await asyncio.sleep(0.05)
+            return await super().open(key, byte_range)
+
+    await Vault(open_store(tmp_path.as_uri()), None, masters, SystemClock()).create(5)
+    vault = Vault(Between(tmp_path.as_uri(), folder=tmp_path), None, masters, SystemClock())
+    with pytest.raises(KeyDestroyed):
+        await vault.cipher(5)
+
+
+async def test_no_key_is_in_memory_for_longer_than_it_is_used(
+    make_vault: MakeVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody asks for it again: a dump of the process a minute later opens nothing."""
+    monkeypatch.setattr(service, "CACHE_S", 0.05)
+    vault = make_vault()
+    kept = weakref.ref(await vault.create(5))
+    assert kept() is not None
+    await asyncio.sleep(0.2)
+    gc.collect()
+    assert kept() is None
+
+
+async def test_withdrawals_are_known_outside_the_database_as_long_as_their_person_is(
+    broken_mirror: _BrokenStore, masters: list[MasterKey], tmp_path: Path, make_vault: MakeVault
+) -> None:
+    vault = Vault(open_store((tmp_path / "keys").as_uri()), broken_mirror, masters, SystemClock())
+    await vault.create(5)
+    first, second = uuid.uuid4(), uuid.uuid4()
+    await vault.note_withdrawal(5, first)
+    broken_mirror.broken = "put"
+    await vault.note_withdrawal(5, second)  # the mirror's absence keeps nobody from withdrawing
+    assert len(list((tmp_path / "mirror").rglob("*.withdrawn"))) == 1
+    broken_mirror.broken = ""
+    await vault.bury()
+    shutil.rmtree(tmp_path / "keys" / "c5")
+    assert await make_vault().withdrawals() == {(5, first), (5, second)}
+    assert (await vault.people(), (await vault.survey()).sound) == ({5}, True)
+    await vault.destroy(5)
+    assert await make_vault().withdrawals() == set()
+
+
+async def test_a_withdrawal_that_nobody_noted_is_not_made(
+    broken_mirror: _BrokenStore, masters: list[MasterKey]
+) -> None:
+    broken_mirror.broken = "put"
+    with pytest.raises(Unavailable):
+        await Vault(broken_mirror, None, masters, SystemClock()).note_withdrawal(5, uuid.uuid4())
 
 
 async def test_two_different_keys_of_one_person_are_seen_and_left_alone(

@@ -74,6 +74,17 @@ async def test_a_service_that_says_no_is_not_asked_again(service: Service) -> No
     assert base64.b64encode(KEY).decode() not in str(failure.value)
 
 
+@pytest.mark.parametrize("status", [307, 308])
+async def test_a_service_leads_to_no_other(service: Service, status: int) -> None:
+    """What is to be wrapped, and the token, would come along."""
+    with served(service.name) as other:
+        service.kms.failures = [(status, f"{other.base}/")] * 9
+        with pytest.raises((ProviderRejected, ProviderUnavailable)):
+            await service.key.wrap(KEY, "visiona:u1")
+        assert len(service.kms.asked) >= 1
+        assert other.asked == []
+
+
 async def test_a_service_that_cannot_be_reached(service: Service) -> None:
     key = open_master_key(f"{ADDRESSES[service.name]}?endpoint=http://127.0.0.1:1")
     with pytest.raises(ProviderUnavailable, match="unreachable"):

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
 
+import msgspec
 import pytest
 from tests.web import records, signing_in
 from tests.web.plans import (
@@ -22,13 +23,17 @@ from tests.web.plans import (
 
 from visiona.core.clock import FixedClock
 from visiona.entrypoints.api.payment import invoice_view
+from visiona.entrypoints.api.privacy import erasure_view
 from visiona.entrypoints.web.history import history
 from visiona.entrypoints.web.offers import cards, has_choice, most_saved, with_a_way_up
 from visiona.entrypoints.web.passkey_place import PasskeyPlace
+from visiona.entrypoints.web.privacy_pages import CAUSE_WORDS, STEP_WORDS
+from visiona.entrypoints.web.receipt_words import ReceiptWords
 from visiona.entrypoints.web.rendering import Flash, Pages, Simulated, StaticTree
 from visiona.entrypoints.web.standing import standing
 from visiona.ports.payments import InvoiceStatus, SubscriptionStatus
 from visiona.ports.provenance import Credentials, Finding, Signer
+from visiona.privacy.model import STEPS
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 HOSTILE = "</script><img src=x onerror=alert(1)> KATVIS \"'"
@@ -177,6 +182,52 @@ def person(record: Any, *, fresh: bool = True) -> dict[str, Any]:
     return {**SIGNED_IN, **records.person_page(record, fresh=fresh)}
 
 
+def copy_of(state: str, **changes: Any) -> dict[str, Any]:
+    """A copy of somebody's data, as in the API."""
+    base = {"id": 3, "state": state, "progress": 0, "size": None, "sha256": None, "expires_at": None}
+    return {**base, "created_at": "2026-11-23T11:00:00Z", "finished_at": None, **changes}
+
+
+READY = {"size": 52_400_000, "finished_at": "2026-11-23T11:05:00Z", "expires_at": "2026-11-30T11:05:00Z"}
+COPIES = {
+    "being made": [copy_of("queued")],
+    "half made, ready and failed": [
+        copy_of("running", progress=47),
+        copy_of("ready", progress=100, **READY),
+        copy_of("failed", finished_at="2026-11-23T11:05:00Z", expires_at="2026-11-30T11:05:00Z"),
+    ],
+}
+
+
+def privacy(**changes: Any) -> dict[str, Any]:
+    base: dict[str, Any] = {
+        "erasure": None,
+        "exports": [],
+        "export_days": 7,
+        "grace_days": 7,
+        "invoice_years": 10,
+    }
+    return {**SIGNED_IN, **base, **changes}
+
+
+def erasures(**changes: Any) -> dict[str, Any]:
+    base: dict[str, Any] = {
+        "running": records.ERASURES,
+        "over": records.ENDED,
+        "steps": STEPS,
+        "step_words": STEP_WORDS,
+        "cause_words": CAUSE_WORDS,
+        "now": NOW,
+        "earlier": 4,
+        "paged": False,
+    }
+    return {**SIGNED_IN, **base, **changes}
+
+
+def said(words: ReceiptWords, *, valid: bool) -> dict[str, Any]:
+    return {"code": "6f1d", "over": True, "words": words, "valid": valid}
+
+
 _FORM_ERRORS = [{"field": "password", "code": "too_short", "message": "Use at least 10 characters."}]
 _PLANS = cards(view(), None, CATALOGUE)
 _INVOICES = [invoice_view(invoice(InvoiceStatus.OPEN, number=None)), invoice_view(invoice(number=HOSTILE))]
@@ -286,6 +337,33 @@ PAGES: dict[str, tuple[str, str, dict[str, Any]]] = {
         "/admin/users/12/content",
         {**SIGNED_IN, "person": records.FULL, "content": [], "earlier": None, "paged": False},
     ),
+    "admin, erasures": ("admin/erasures.html.j2", "/admin/erasures", erasures(paged=True)),
+    "admin, no erasures": ("admin/erasures.html.j2", "/admin/erasures", erasures(running=[], over=[])),
+    "privacy": ("privacy.html.j2", "/account/privacy", privacy()),
+    **{
+        f"privacy, copies, {name}": ("privacy.html.j2", "/account/privacy", privacy(exports=exports))
+        for name, exports in COPIES.items()
+    },
+    "privacy, no grace": ("privacy.html.j2", "/account/privacy", privacy(grace_days=0)),
+    **{
+        f"privacy, {one.state}": (
+            "privacy.html.j2",
+            "/account/privacy",
+            privacy(erasure=msgspec.to_builtins(erasure_view(one)), leaving=one),
+        )
+        for one in records.ERASURES[:2]
+    },
+    **{
+        f"account, history, {one.state}": (
+            "account_history.html.j2",
+            "/account/history",
+            {**SIGNED_IN, "lines": [], "earlier": None, "paged": False, "leaving": one},
+        )
+        for one in records.ERASURES[:2]
+    },
+    "receipt": ("receipt.html.j2", "/receipts/x", said(records.RECEIPT, valid=True)),
+    "receipt, odd": ("receipt.html.j2", "/receipts/x", said(records.ODD_RECEIPT, valid=False)),
+    "receipt, waiting": ("receipt.html.j2", "/receipts/x", {"code": "x", "over": False}),
     "check, empty": ("check.html.j2", "/check", {"found": None, "detail": None, "max_mb": 25}),
     "check, refused": ("check.html.j2", "/check", {"found": None, "detail": HOSTILE, "max_mb": 25}),
     **{

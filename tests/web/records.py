@@ -1,5 +1,6 @@
 """A person as administrators see them, who does not exist, and what their pages need of them."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -29,6 +30,8 @@ from visiona.billing.model import Resource, calendar_period
 from visiona.entrypoints.api.security import Caller
 from visiona.entrypoints.web.admin_pages import acts_on, standing_of
 from visiona.entrypoints.web.audit_words import log_lines
+from visiona.entrypoints.web.receipt_words import receipt_words
+from visiona.privacy.model import STEPS, ErasureLine, PrivacySettings, receipt
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 HOSTILE = "</script><img src=x onerror=alert(1)> KATVIS \"'"
@@ -179,6 +182,47 @@ def caller(*, fresh: bool = True) -> Caller:
     return Caller(user_id=7, subject="user_admin", session=_SESSION, role="admin", fresh=fresh)
 
 
+def erasure(number: int, state: str, confirmed: int = 0, **changes: Any) -> ErasureLine:
+    """Of an account; `confirmed` says how many of its steps are."""
+    steps = {name: {"at": "2026-11-23T11:00:00Z", "count": 1} for name in STEPS[:confirmed]}
+    fields: dict[str, Any] = {
+        "user_id": 13,
+        "cause": "person",
+        "asked_at": NOW - timedelta(days=number),
+        "due_at": NOW + timedelta(days=7 - number),
+        "started_at": None,
+        "finished_at": None,
+        "next_attempt_at": NOW + timedelta(minutes=5),
+    }
+    return ErasureLine(number=number, id=UUID(int=number), state=state, steps=steps, **{**fields, **changes})
+
+
+ERASURES = (
+    erasure(1, "waiting"),
+    erasure(2, "erasing", 2, cause="admin", user_id=20),
+    erasure(3, "erasing", 4, user_id=21, attempts=3, trouble=HOSTILE),
+)
+ENDED = (
+    erasure(5, "withdrawn", user_id=22),
+    erasure(4, "done", 8, user_id=None, finished_at=NOW, cause="of a later release"),
+)
+
+_RECEIPT = receipt(ENDED[1], NOW, PrivacySettings(timedelta(0), 10, b"r" * 32))
+RECEIPT = receipt_words(json.loads(_RECEIPT))
+ODD_RECEIPT = receipt_words(
+    {
+        **json.loads(_RECEIPT),
+        "cause": HOSTILE,
+        "kept": [{"what": HOSTILE, "why": HOSTILE}],
+        "steps": {
+            HOSTILE: {"at": "2026-11-23T11:00:00Z", "count": 0},
+            "rows": {"at": "2026-11-23T11:00:00Z", "count": {"photos": 12, "models": 0, "a_new_one": 3}},
+            "training": {"at": "2026-11-23T11:00:00Z", "count": {"versions": 1, "archives": 2}},
+        },
+    }
+)
+
+
 def person_page(record: PersonRecord, *, fresh: bool = True) -> dict[str, Any]:
     return {
         "person": record,
@@ -186,6 +230,8 @@ def person_page(record: PersonRecord, *, fresh: bool = True) -> dict[str, Any]:
         "earlier": 1,
         "paged": True,
         "acts": acts_on(record, caller(fresh=fresh)),
+        "erasure": next((one for one in ERASURES if one.user_id == record.id), None),
+        "grace_days": 7,
         **standing_of(record, entitlement(record, CATALOGUE, NOW), CATALOGUE, NOW),
     }
 

@@ -18,12 +18,12 @@ import pytest
 from tests.conftest import SECRET_KEY
 from tests.factories.keys import key_settings
 from tests.factories.safety import EVERYBODY_SIGNS_UP
+from tests.factories.served import served
 from tests.web.conftest import Markup
 
 from visiona.bootstrap import App, build
 from visiona.consents.model import current_text
 from visiona.entrypoints.api.access import ACCESS, Identity
-from visiona.entrypoints.asgi import create_asgi
 from visiona.entrypoints.web.browsers import browser_words
 from visiona.mail.model import LinkTokens
 from visiona.passwords.service import address_index
@@ -138,7 +138,7 @@ async def app(owner_url: str, app_url: str, tmp_path_factory: pytest.TempPathFac
 async def browsing(app: App, owner_url: str, base_url: str = ORIGIN) -> AsyncGenerator[Browser]:
     # What the application raises unexpectedly shall be answered, as a server would.
     client = (f"2001:db8:{uuid.uuid4().hex[:4]}:{uuid.uuid4().hex[:4]}::7", 5000)
-    transport = httpx.ASGITransport(create_asgi(app), raise_app_exceptions=False, client=client)
+    transport = httpx.ASGITransport(served(app), raise_app_exceptions=False, client=client)
     async with httpx.AsyncClient(
         transport=transport, base_url=base_url, headers={"user-agent": CHROME}
     ) as http:
@@ -555,6 +555,8 @@ async def test_the_account_is_deleted_unless_one_changes_ones_mind(person: Brows
     assert not waiting.has("delete-account")
     for _ in range(2):
         assert await person.sent("/account/privacy/keep") == "/account/privacy"
+        # In test_privacy_pages: "/account/privacy/export", "/account/privacy/export/download" and
+        # "/account/privacy/export/delete".
     assert (await person.see("/account/privacy")).has("delete-account")
     states = await person.rows(
         "select state from erasures e join users u on u.id = e.user_id where u.email_index = %s", person.index

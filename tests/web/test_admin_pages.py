@@ -203,6 +203,33 @@ async def test_people_are_found_and_looked_at(
         assert (await admin.http.get(path)).status_code == 404, path
 
 
+async def test_lists_begin_with_the_newest(admin: Visitor, join: Join) -> None:
+    people = [await join() for _ in range(3)]
+    page = await admin.page("/admin", params={"list": "newest"})
+    rows = [" ".join("".join(texts).split()) for name, texts in page.named if name == "person-row"]
+    shown = [next((one.email for one in people if one.email in row), None) for row in rows]
+    assert [email for email in shown if email] == [one.email for one in reversed(people)]
+
+    acts = (("suspend", "terms"), ("plan", "asked"), ("end-sessions", "asked"))
+    for person, (act, reason) in zip(people, acts, strict=True):
+        answer = await admin.send(f"/admin/users/{person.id}/{act}", reason=reason, plan="premium")
+        assert answer.status_code == 303, answer.text
+    done = [
+        line for line in lines_of(await admin.page("/admin/acts")) if f"Administrator {admin.id} " in line
+    ]
+    assert done == [
+        f"Administrator {admin.id} {words}"
+        for words in (
+            "looked at what is on record",
+            "ended all sessions (1): they asked for it",
+            "set the plan to premium: they asked for it",
+            "suspended the account: terms of use",
+        )
+    ]
+    times = [about["datetime"] or "" for tag, about in page.tags if tag == "time"]
+    assert times == sorted(times, reverse=True)
+
+
 async def test_words_and_pictures_open_only_while_they_are_allowed(
     admin: Visitor, alice: Person, owner: Connection, app: App
 ) -> None:

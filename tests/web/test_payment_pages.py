@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.factories.served import served
 from tests.payments.conftest import FAILS_LATER, ShiftedClock, Shop, open_shop, shop_settings
 from tests.sandbox.stripe.conftest import Server, run_stripe
 from tests.web.conftest import Markup
@@ -111,7 +112,7 @@ async def person(visitor: Person) -> Person:
 @asynccontextmanager
 async def browser(shop: Shop) -> AsyncGenerator[Person]:
     # What the application raises unexpectedly shall be answered, as a server would.
-    transport = httpx.ASGITransport(create_asgi(shop.app), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(served(shop.app), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
         yield Person(client, shop)
 

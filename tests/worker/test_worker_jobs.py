@@ -2,14 +2,16 @@
 
 import asyncio
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
 from procrastinate.testing import InMemoryConnector
 
 from visiona.clones import jobs as clone_jobs
+from visiona.db.actor import SystemActor
 from visiona.db.jobs import Job, RetryLater
+from visiona.db.pool import Connection, Database
 from visiona.entrypoints import worker
 from visiona.objects import jobs as object_jobs
 
@@ -66,7 +68,8 @@ async def test_only_what_somebody_was_promised_is_tried_for_ever(lasting: bool, 
 
 
 def test_deletions_are_lasting(jobs: list[Job]) -> None:
-    assert {job.name for job in jobs if job.lasting} == {"objects.delete", "clones.delete_version"}
+    lasting = {job.name for job in jobs if job.lasting}
+    assert lasting == {"objects.delete", "clones.delete_version", "clones.delete_archive"}
 
 
 async def test_a_job_that_hangs_does_not_keep_the_sweep_away(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,3 +79,33 @@ async def test_a_job_that_hangs_does_not_keep_the_sweep_away(monkeypatch: pytest
         await asyncio.Event().wait()
 
     assert states(await work(Job("work", hang, swept=True)), "work") == ["succeeded"]
+
+
+async def test_a_dead_worker_is_removed_whatever_it_held(
+    worker_database: Database, owner: Connection
+) -> None:
+    """A job of it that was given back and waits for its time still names it."""
+    await owner.execute("set search_path = procrastinate, public")  # as the queue's triggers want it
+    (worker_id,) = await _one(
+        owner,
+        """insert into procrastinate.procrastinate_workers (last_heartbeat)
+           values (now() - interval '1 hour') returning id""",
+    )
+    (job_id,) = await _one(
+        owner,
+        """insert into procrastinate_jobs (queue_name, task_name, status, scheduled_at, worker_id)
+           values ('parked', 'test', 'todo', now() + interval '1 hour', %s) returning id""",
+        worker_id,
+    )
+    async with worker_database.transaction(SystemActor("test")) as connection:
+        cursor = await connection.execute("select procrastinate.procrastinate_prune_stalled_workers_v1(60)")
+        assert (worker_id,) in await cursor.fetchall()
+    found = await _one(owner, "select worker_id from procrastinate.procrastinate_jobs where id = %s", job_id)
+    assert found == (None,)
+    await owner.execute("delete from procrastinate.procrastinate_jobs where id = %s", [job_id])
+
+
+async def _one(owner: Connection, query: LiteralString, *parameters: int) -> tuple[Any, ...]:
+    row = await (await owner.execute(query, parameters)).fetchone()
+    assert row is not None
+    return row

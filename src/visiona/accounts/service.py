@@ -6,6 +6,8 @@ session lives in the database, so that logging out and suspending take effect at
 began at a service ends when that one's does.
 """
 
+import asyncio
+import contextlib
 import logging
 import time
 import uuid
@@ -91,6 +93,8 @@ CHECK_EVERY_S = 300
 CHECK_BATCH = 50
 CHECK_FAILURES = 3
 """After so many the service is taken to be away."""
+LOG_OUT_WAIT_S = 3.0
+"""How long somebody who logs out waits for the identity service at most."""
 _SEEN_KEPT = 10_000
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -257,6 +261,18 @@ class AccountService:
             ended = await store.revoke_session(connection, session_id)
             if ended is not None:
                 await self._after_end(connection, session.user_id, ended)
+        if ended is not None and ended.provider_session_id is not None:
+            await self._end_at_once(ended.provider_session_id)
+
+    async def _end_at_once(self, provider_session_id: str) -> None:
+        """Whoever logs out may leave the browser to somebody else, whom the service would let in for as long
+        as its own session lives. If it does not answer soon, the job that is asked for already goes on.
+        """
+        if self.hosted is None:  # accounts were kept there once
+            return
+        with contextlib.suppress(ProviderError, TimeoutError):
+            async with asyncio.timeout(LOG_OUT_WAIT_S):
+                await self.hosted.end_session(provider_session_id)
 
     async def sessions(self, session: Session) -> list[SessionInfo]:
         cipher = await self._cipher(session.user_id)

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import re
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import timedelta
 from functools import cached_property
@@ -22,6 +23,7 @@ from visiona.ports.storage import ObjectMissing, StoredObject
 MAX_KEY = 512
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9/_.-]*")
+_UNFINISHED = re.compile(r".+#[0-9]+")
 _CLOUDS = {"s3", "gs", "az"}
 _PIECE = 256 * 1024
 _PART = 5 * 2**20  # the smallest that S3 takes
@@ -74,6 +76,8 @@ class ObstoreObjectStore:
 
     async def put_file(self, key: str, path: Path, content_type: str) -> None:
         await self._put(_checked(key), path, content_type)
+        if self._folder:
+            await asyncio.to_thread(_sync, self._folder, key)
 
     async def put_bytes(self, key: str, data: bytes, content_type: str, *, create: bool = False) -> bool:
         from obstore.exceptions import AlreadyExistsError  # noqa: PLC0415 - loaded when first used
@@ -83,7 +87,7 @@ class ObstoreObjectStore:
         except AlreadyExistsError:
             return False
         if self._folder:
-            await asyncio.to_thread(_sync, self._folder / key)
+            await asyncio.to_thread(_sync, self._folder, key)
         return True
 
     async def open(self, key: str, byte_range: tuple[int, int] | None = None) -> StoredObject:
@@ -127,6 +131,13 @@ class ObstoreObjectStore:
         listed = obstore.list(self._store, folder, chunk_size=1000)
         keys = [str(entry["path"]) async for entries in listed for entry in entries]
         return sorted(key for key in keys if _is_key(key))
+
+    async def clear_unfinished(self, older_than: timedelta) -> int:
+        if self._folder is None:
+            return 0
+        return await asyncio.to_thread(
+            _clear_unfinished, self._folder, time.time() - older_than.total_seconds()
+        )
 
     async def check(self) -> None:
         """Writes, reads and deletes a probe, where no object's key can be."""
@@ -220,6 +231,18 @@ def _checked(key: str) -> str:
     return key
 
 
+def _clear_unfinished(folder: Path, before: float) -> int:
+    """What is written to `name#1` is renamed when all is there."""
+    cleared = 0
+    for parent, _, names in os.walk(folder):
+        for path in [Path(parent, name) for name in names if _UNFINISHED.fullmatch(name)]:
+            with contextlib.suppress(FileNotFoundError):  # it may be finished by now
+                if path.lstat().st_mtime < before:
+                    path.unlink()
+                    cleared += 1
+    return cleared
+
+
 def _make_private(folder: Path, key: str) -> None:
     """Files for their owner alone, and so the folders on the way."""
     path = folder / key
@@ -230,14 +253,22 @@ def _make_private(folder: Path, key: str) -> None:
         path.chmod(0o700)
 
 
-def _sync(path: Path) -> None:
-    """Make the file and its name outlive a loss of power."""
-    for part in (path, path.parent):
-        descriptor = os.open(part, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _sync(folder: Path, key: str) -> None:
+    """Make the file, its name and those of the folders on the way outlive a loss of power."""
+    path = folder / key
+    with contextlib.suppress(FileNotFoundError):  # it may be deleted already
+        _flush(path)
+    while path != folder:
+        path = path.parent
+        _flush(path)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 async def _pieces(found: Any) -> AsyncIterator[bytes]:

@@ -5,9 +5,14 @@ talked into repeating its instructions. None of that is an error of the person w
 repaired where it can be, and refused as unusable where it cannot.
 """
 
+import base64
+import codecs
+import html
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import Final
+from urllib.parse import unquote
 
 from visiona.adapters.prompt_brief import CANARY, INSTRUCTIONS, UnusableAnswerError
 
@@ -15,6 +20,8 @@ MAX_LENGTH: Final = 1_200
 _READ_LIMIT: Final = 8_000
 """An answer of megabytes is not worth reading to its end."""
 _LEAK_WORDS: Final = 8
+_CODED = re.compile(r"[A-Za-z0-9+/_-]{16,}")
+"""What may be base64, base32 or hexadecimal digits."""
 
 # These read lines whose runs of spaces are collapsed, and never more than two line ends in a row:
 # none of them takes more than linear time, whatever a model was talked into writing.
@@ -35,6 +42,11 @@ _TERMINAL_CODE = re.compile(r"\x1b\[[\d;?]{0,20}[A-Za-z]")
 _BLANK_LINES = re.compile(r"\n{3,}")
 _LINE_MARK = re.compile(r"^(?:#{1,6}|>|[-+*•]|\d{1,2}[.)]) ", re.MULTILINE)
 _LINK = re.compile(r"!?\[([^\[\]\n]{0,200})\]\([^()\n]{0,500}\)")
+_TAG = re.compile(r"<[/|!]{0,2}[A-Za-z][^<>\n]{0,200}>")
+_ADDRESS = re.compile(r"\b[a-z]{2,10}://\S{1,500}", re.IGNORECASE)
+_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{12,}")
+_URL_SAFE: Final = str.maketrans("-_", "+/")
+_NO_BASE32: Final = str.maketrans("0189+/-_", "OLBGAAAA")
 _EMPHASIS: Final = str.maketrans("", "", "*`")
 _QUOTES: Final = {
     '"': '"',
@@ -71,7 +83,7 @@ def clean(answer: str) -> str:
     while (label := _LABEL.match(text)) is not None:
         text = text[label.end() :]
     text = _LINE_MARK.sub("", _CHATTER.sub("", text))
-    text = _LINK.sub(r"\1", text).translate(_EMPHASIS)
+    text = _ADDRESS.sub("", _TAG.sub("", _LINK.sub(r"\1", text))).translate(_EMPHASIS)
     return unicodedata.normalize("NFC", unquoted(" ".join(text.split())))
 
 
@@ -99,12 +111,41 @@ def unquoted(text: str) -> str:
 
 
 def leaks_instructions(text: str) -> bool:
-    """Whether `text` has the canary, however it is spaced or turned round, or eight words in a row, from the
-    instructions.
+    """Whether `text` has the canary, or eight words in a row, from the instructions: as they are, spaced,
+    turned round, or in a code that programs or children write in.
     """
-    letters = _letters(text)
-    canary = _letters(CANARY)
-    return canary in letters or canary[::-1] in letters or not _INSTRUCTION_RUNS.isdisjoint(_runs(text))
+    return any(_leaks(reading) for reading in _decoded(text))
+
+
+def _leaks(text: str) -> bool:
+    return _CANARY_END in _letters(text) or not _INSTRUCTION_RUNS.isdisjoint(_runs(text))
+
+
+def _decoded(text: str) -> Iterator[str]:
+    yield text
+    yield text[::-1]
+    yield codecs.encode(text, "rot13")
+    yield html.unescape(unquote(text))
+    for coded in _CODED.findall("".join(text.split())):
+        yield from _read_as(coded)
+
+
+def _read_as(coded: str) -> Iterator[str]:
+    """What such letters stand for, wherever among them it begins."""
+    for start in range(4):
+        whole = coded[start:].translate(_URL_SAFE)
+        yield _latin(base64.b64decode(whole + "A" * (-len(whole) % 4)))
+    for start in range(8):
+        whole = coded[start:].upper().translate(_NO_BASE32)
+        yield _latin(base64.b32decode(whole + "A" * (-len(whole) % 8)))
+    for digits in _HEXADECIMAL.findall(coded):
+        for start in range(2):
+            whole = digits[start:]
+            yield _latin(bytes.fromhex(whole[: len(whole) // 2 * 2]))
+
+
+def _latin(decoded: bytes) -> str:
+    return decoded.decode("latin-1")
 
 
 def _letters(text: str) -> str:
@@ -117,6 +158,8 @@ def _runs(text: str) -> frozenset[tuple[str, ...]]:
     return frozenset(tuple(words[i : i + _LEAK_WORDS]) for i in range(len(words) - _LEAK_WORDS + 1))
 
 
+_CANARY_END: Final = CANARY.rpartition("-")[2]
+"""It is drawn by chance: no honest text has it, whatever stands before it."""
 _INSTRUCTION_RUNS: Final = _runs(INSTRUCTIONS)
 
 

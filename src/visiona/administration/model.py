@@ -54,6 +54,7 @@ class Reason(StrEnum):
 SUSPENSIONS: Final = (Reason.LIKENESS, Reason.TERMS, Reason.PAYMENT, Reason.SECURITY, Reason.ASKED)
 RETURNS: Final = (Reason.MISTAKE, Reason.ASKED, Reason.OTHER)
 ENDINGS: Final = (Reason.SECURITY, Reason.ASKED, Reason.OTHER)
+ERASURES: Final = (Reason.ASKED, Reason.LIKENESS, Reason.TERMS, Reason.OTHER)
 GIFTS: Final = (Reason.GOODWILL, Reason.MISTAKE, Reason.ASKED, Reason.OTHER)
 
 

@@ -6,7 +6,9 @@ transaction proved (`core.origin`).
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -26,7 +28,7 @@ from visiona.audit.model import (
     TrustedKey,
     Where,
 )
-from visiona.core.origin import Via, current_origin
+from visiona.core.origin import Via, coming_from, current_origin
 from visiona.core.origin import identified as set_identified
 from visiona.db.actor import SystemActor
 from visiona.db.pool import Connection, Database, database_time
@@ -71,6 +73,20 @@ def visited(cipher: Cipher) -> None:
     origin = current_origin()
     if origin is not None and origin.user_id != cipher.user_id:
         identified(cipher, "visitor")
+
+
+@contextmanager
+def by_a_stranger(user_id: int) -> Generator[None]:
+    """What this block does to the account of this person is done by somebody else: the log says so, and keeps
+    nothing of where they are, which the person would read.
+    """
+    origin = current_origin()
+    if origin is None:
+        yield
+        return
+    stranger = replace(origin, via="visitor", via_id=None, user_id=user_id, client=None, sealed_client=None)
+    with coming_from(stranger):
+        yield
 
 
 def seal_reason(cipher: Cipher, reason: str) -> bytes:
@@ -159,7 +175,7 @@ async def verify(connection: Connection, anchors: Anchors, *, as_of: datetime | 
     `as_of` is the moment that the database is of, if it was restored: nothing younger is missed.
     """
     stored = [model.anchor_name(seq, digest.hex()) for seq, digest in await store.stored_anchors(connection)]
-    check = ChainCheck(anchors, stored, as_of or await database_time(connection))
+    check = ChainCheck(anchors, stored, await database_time(connection), as_of=as_of)
     async for link in store.links(connection):
         check.add(link)
     return check.finish()

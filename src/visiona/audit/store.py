@@ -115,11 +115,15 @@ async def stored_anchors(connection: Connection) -> list[tuple[int, bytes]]:
 
 
 async def links(connection: Connection) -> AsyncIterator[Link]:
-    """Every entry as of one moment, in the order of the chain, those without a place last."""
+    """Every entry as of one moment, in the order of the chain, those without a place last.
+
+    Times that Python has no room for, as infinity, stand as the nearest that it has, and hash otherwise.
+    """
     async with connection.cursor(name="audit_chain", row_factory=class_row(Link)) as cursor:
         cursor.itersize = _AT_ONCE
         await cursor.execute(
-            """select id, user_id, action, details::text as facts, created_at, actor_kind, actor_id,
+            """select id, user_id, action, details::text as facts,
+                 greatest('0001-01-02', least('9999-12-30', created_at)) as created_at, actor_kind, actor_id,
                  object_kind, object_id, request_id, client, private, salt, person_hash, client_hash,
                  private_hash, seq, previous_hash, entry_hash
                from audit_logs order by seq, id"""

@@ -208,11 +208,18 @@ class CloneService:
         """Take the lease; also says whether somebody held it before, whose call may have worked."""
         cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
+            # Again: photos were packed and sent since, or somebody else held the lease, perhaps for long.
+            released = await _is_released(connection, actor.user_id, model_id)
+            if not released:
+                await store.request_cancel(connection, actor.user_id, model_id)
             training = await store.lock_training(connection, actor.user_id, model_id)
             now = await database_time(connection)
             if training is None or not may_claim(training.state, training.submitted_at, now):
                 return None
             untouched = training.state is WorkState.QUEUED
+            if untouched and not released:
+                await self._finish(connection, cipher, training, WorkState.FAILED, model.CONSENT_OVER)
+                return None
             if training.cancel_requested_at is not None and untouched:
                 await self._finish(connection, cipher, training, WorkState.CANCELED, model.CANCELED_BY_OWNER)
                 return None
@@ -220,13 +227,16 @@ class CloneService:
             return claimed and (claimed, not untouched)
 
     async def _renew(self, actor: UserActor, training: Training) -> bool:
-        """Before a call that follows a long look: whether the lease is still ours, and then whole again."""
+        """Before a call that follows a long look: whether the lease is still ours, and then whole again.
+        Not where the consent was withdrawn meanwhile: whoever claims it next ends it.
+        """
         async with self._database.transaction(actor) as connection:
             current = await store.lock_training(connection, actor.user_id, training.model_id)
             held = (
                 current is not None
                 and current.state is WorkState.SUBMITTING
                 and current.submitted_at == training.submitted_at
+                and await _is_released(connection, actor.user_id, training.model_id)
             )
             if held:
                 now = await database_time(connection)
@@ -303,7 +313,7 @@ class CloneService:
         async with self._database.transaction(actor) as connection:
             kept = await store.set_archive(connection, cipher, training.id, uploaded.id, uploaded.url)
             if not kept:
-                await enqueue(connection, DELETE_ARCHIVE_TASK, archive_id=uploaded.id)
+                await _delete_archive(connection, actor.user_id, uploaded.id)
 
     async def _build_archive(self, chosen: Sequence[Photo], archive: Path) -> Path:
         """A zip of the photos as they were uploaded; names say nothing about the person.
@@ -338,17 +348,23 @@ class CloneService:
         if training is not None and training.provider_id in {None, provider_id} and not over:
             await self.apply(user_id, model_id)
             return
-        await self._end_stray(provider_id)
+        await self._end_stray(user_id, provider_id)
 
-    async def _end_stray(self, provider_id: str) -> None:
+    async def _end_stray(self, user_id: int, provider_id: str) -> None:
         """A training that nobody waits for: no more cost, and no likeness that stays behind."""
+        version = await self.end_training(provider_id)
+        if version is not None:
+            async with self._database.transaction(SystemActor("clones")) as connection:
+                await _delete_version(connection, user_id, version)
+
+    async def end_training(self, provider_id: str) -> str | None:
+        """At the provider, whatever is on record here. Answers the version that it has made, if it has."""
         try:
             report = await self._trainer.cancel_training(provider_id)
         except (ProviderNotFound, ProviderRejected):
             logger.info("a stray training could not be canceled; it is gone or over")
-            return
-        if report.version is not None:
-            await self._trainer.delete_version(report.version)
+            return None
+        return report.version
 
     async def apply(self, user_id: int, model_id: int) -> None:
         """Look at the provider and move the training on. The sweep repeats what fails here."""
@@ -469,7 +485,7 @@ class CloneService:
         unspent = spending.limits.training if untouched else Decimal(0)
         await spending.settle(connection, f"training:{model_id}", unspent)
         if training.archive_id is not None:
-            await enqueue(connection, DELETE_ARCHIVE_TASK, archive_id=training.archive_id)
+            await _delete_archive(connection, user_id, training.archive_id)
         await audit.record(connection, user_id, action, {"model_id": model_id})
         await notify(connection, user_id, "model", model_id)
 
@@ -500,7 +516,7 @@ class CloneService:
             if clone.status == model.PROCESSING:
                 raise model.clone_busy()
             if clone.version is not None:  # asked for while the row still says whose it is
-                await enqueue(connection, DELETE_VERSION_TASK, version=clone.version)
+                await _delete_version(connection, actor.user_id, clone.version)
             await store.delete(connection, actor.user_id, model_id)
             await audit.record(connection, actor.user_id, Action.CLONE_DELETED, {"model_id": model_id})
 
@@ -522,10 +538,31 @@ class CloneService:
             raise RetryLater("a training has to end first")
 
     async def delete_version(self, version: str) -> None:
+        """Raises `RetryLater` until it is gone, with all that it has made."""
         try:
-            await self._trainer.delete_version(version)
+            gone = await self._trainer.delete_version(version)
         except (ProviderUnavailable, OutcomeUnknown) as error:
             raise RetryLater(str(error)) from error
+        if not gone:
+            raise RetryLater("the provider is deleting a version")
+
+    async def remove_destination(self, user_id: int) -> bool:
+        """Remove the provider's model that was made for this person's clones, unless it holds others, or is
+        about to. Answers whether it is gone. Raises `RetryLater`.
+        """
+        shard = user_id % model.DESTINATION_SHARDS
+        try:
+            removed = not await self._in_use(shard) and await self._trainer.remove_destination(shard)
+            if await self._in_use(shard):  # somebody has begun meanwhile, and will need it at the end
+                await self._trainer.ensure_destination(shard)
+                return False
+        except (ProviderUnavailable, OutcomeUnknown) as error:
+            raise RetryLater(str(error)) from error
+        return removed
+
+    async def _in_use(self, shard: int) -> bool:
+        async with self._database.transaction(SystemActor("clones")) as connection:
+            return await store.any_open(connection, shard, model.DESTINATION_SHARDS)
 
     async def delete_archive(self, archive_id: str) -> None:
         try:
@@ -569,6 +606,15 @@ async def _existing(connection: Connection, cipher: Cipher, model_id: int) -> Cl
     if clone is None:
         raise model.clone_not_found()
     return clone
+
+
+async def _delete_version(connection: Connection, user_id: int, version: str) -> None:
+    """Whose it was is told so that an erasure waits for it."""
+    await enqueue(connection, DELETE_VERSION_TASK, version=version, user_id=user_id)
+
+
+async def _delete_archive(connection: Connection, user_id: int, archive_id: str) -> None:
+    await enqueue(connection, DELETE_ARCHIVE_TASK, archive_id=archive_id, user_id=user_id)
 
 
 async def _enqueue(connection: Connection, task: str, user_id: int, model_id: int) -> None:

@@ -249,3 +249,12 @@ async def take_due(connection: Connection, limit: int) -> list[tuple[int, int]]:
         )
     ).fetchall()
     return [(row[0], row[1]) for row in rows]
+
+
+async def any_open(connection: Connection, shard: int, shards: int) -> bool:
+    """By the worker's system: whether a training of somebody in this shard is not over."""
+    return await fetch_value(
+        connection,
+        "select exists (select from trainings where finished_at is null and user_id %% %s = %s)",
+        [shards, shard],
+    )

@@ -158,6 +158,14 @@ def needed() -> Forbidden:
     )
 
 
+def for_another() -> Forbidden:
+    return Forbidden(
+        "consent_for_another",
+        "This consent is asked of somebody else, and only they can give it: you asked for it. "
+        "Send them the link; they answer on a device of their own.",
+    )
+
+
 def not_found() -> NotFound:
     return NotFound("consent_not_found", "There is no such consent. The link may be incomplete or too old.")
 

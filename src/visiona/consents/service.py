@@ -1,12 +1,12 @@
 """Consents: given, asked of somebody else, withdrawn; and whether photos of a face may be used now."""
 
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from visiona.audit import service as audit
 from visiona.audit.model import Action
 from visiona.consents import model, store
-from visiona.consents.model import ASKED_FOR, Answer, Asked, Consent, State, Subject
+from visiona.consents.model import ASKED_FOR, Answer, Asked, Consent, State, Subject, Text
 from visiona.core.clock import Clock
 from visiona.db.actor import Anonymous, SystemActor, UserActor
 from visiona.db.jobs import enqueue
@@ -52,7 +52,7 @@ class ConsentService:
                 connection,
                 actor.user_id,
                 Action.CONSENT_GIVEN,
-                {"consent": str(consent_id), "version": text.version, "text": text.sha256.hex()},
+                _agreed(consent_id, text),
             )
             return _found(await store.find(connection, cipher, consent_id))
 
@@ -93,15 +93,19 @@ class ConsentService:
 
         One's own is withdrawn whole: earlier texts that were agreed to, too.
         """
-        cipher = await self._vault.cipher(actor.user_id)
+        known = await self.page(actor)
+        consent = _found(next((one for one in known if one.id == consent_id), None))
+        own = consent.subject is Subject.SELF
+        for one in known if own else [consent]:
+            if one.subject is consent.subject and one.state is State.GIVEN:
+                await self._vault.note_withdrawal(actor.user_id, one.id)
         async with self._database.transaction(actor) as connection:
-            consent = _found(await store.find(connection, cipher, consent_id))
-            if consent.subject is Subject.SELF:
+            if own:
                 ended = await store.withdraw_own(connection, actor.user_id)
             else:
                 ended = [consent_id] if await store.withdraw(connection, actor.user_id, consent_id) else []
-            for one in ended:
-                await _over(connection, actor.user_id, one)
+            for ended_id in ended:
+                await _over(connection, actor.user_id, ended_id)
 
     # Whoever has the link
 
@@ -120,24 +124,49 @@ class ConsentService:
             raise model.not_found()
         return found
 
-    async def answer(self, token: str, answer: Answer) -> None:
-        """The person whose face it is consents. Raises `Invalid`, `NotFound` or `Conflict`."""
+    async def answer(self, token: str, answer: Answer, visitor: UserActor | None = None) -> None:
+        """The person whose face it is consents. `visitor` is who is signed in where the link was opened:
+        whoever asked does not answer. Raises `Invalid`, `NotFound`, `Conflict` or `Forbidden`
+        (`consent_for_another`).
+        """
         name = model.checked_name(answer.name)
         found = await self.asked(token)
+        if visitor is not None and visitor.user_id == found.user_id:
+            raise model.for_another()
         cipher = await self._vault.cipher(found.user_id)
-        async with self._database.transaction(Anonymous()) as connection:
-            text = model.current_text()
-            if not await store.answer(connection, cipher, found.id, text, name, _client(answer)):
-                raise model.answered_already()
+        text = model.current_text()
+        with audit.by_a_stranger(found.user_id):
+            async with self._database.transaction(UserActor(found.user_id)) as connection:
+                if not await store.answer(connection, cipher, found.id, text, name, _client(answer)):
+                    raise model.answered_already()
+                await audit.record(connection, found.user_id, Action.CONSENT_GIVEN, _agreed(found.id, text))
 
     async def end(self, token: str) -> State:
         """They refuse, or withdraw: then what hangs on it is deleted. Safe to repeat. What it is now."""
         found = await self.asked(token)
         if found.state in {State.REFUSED, State.WITHDRAWN}:
             return found.state
-        async with self._database.transaction(Anonymous()) as connection:
-            state = await store.end(connection, found.id)
+        if found.state is State.GIVEN:
+            await self._vault.note_withdrawal(found.user_id, found.id)
+        with audit.by_a_stranger(found.user_id):
+            async with self._database.transaction(UserActor(found.user_id)) as connection:
+                state = await store.end(connection, found.id)
+                if state == State.WITHDRAWN:
+                    await _over(connection, found.user_id, found.id)
+                elif state == State.REFUSED:
+                    await audit.record(
+                        connection, found.user_id, Action.CONSENT_REFUSED, {"consent": str(found.id)}
+                    )
         return found.state if state is None else State(state)
+
+    # After a restore
+
+    async def replay(self, withdrawals: Iterable[tuple[int, uuid.UUID]]) -> None:
+        """Withdraw again what a backup knows as given (whose, which), with the application's database."""
+        for user_id, consent_id in withdrawals:
+            async with self._database.transaction(UserActor(user_id)) as connection:
+                if await store.withdraw(connection, user_id, consent_id):
+                    await _over(connection, user_id, consent_id)
 
     # The worker
 
@@ -180,6 +209,10 @@ async def _over(connection: Connection, user_id: int, consent_id: uuid.UUID) -> 
 
 async def _enqueue_forget(connection: Connection, user_id: int, consent_id: uuid.UUID) -> None:
     await enqueue(connection, FORGET_TASK, once=True, user_id=user_id, consent_id=str(consent_id))
+
+
+def _agreed(consent_id: uuid.UUID, text: Text) -> dict[str, str]:
+    return {"consent": str(consent_id), "version": text.version, "text": text.sha256.hex()}
 
 
 def _client(answer: Answer) -> str:

@@ -20,7 +20,10 @@ _COLUMNS = """id, user_id, subject, state, version, label, name, asked_at, expir
 async def give_own(
     connection: Connection, cipher: Cipher, consent_id: uuid.UUID, text: Text, name: str, client: str
 ) -> None:
-    """The person's own, to this text; what hung on an earlier one of theirs hangs on this one now."""
+    """The person's own, to this text; what hung on an earlier one that still stands hangs on this one now.
+
+    What hung on one that was withdrawn is being deleted, and stays so.
+    """
     user_id = cipher.user_id
     await connection.execute(
         """insert into consents (id, user_id, subject, state, version, text_sha256, name, client, answered_at)
@@ -37,7 +40,8 @@ async def give_own(
     for table in ("photos", "models"):
         await connection.execute(
             f"""update {table} set consent_id = %(new)s where user_id = %(user)s and (consent_id is null
-                or consent_id in (select id from consents where user_id = %(user)s and subject = 'self'))""",
+                or consent_id in (select id from consents
+                  where user_id = %(user)s and subject = 'self' and state = 'given'))""",
             {"new": consent_id, "user": user_id},
         )
 

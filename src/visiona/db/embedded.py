@@ -110,12 +110,12 @@ def programs_for(major: int) -> Path | None:
 class Target:
     """The moment to stop at: a named one, or a time (as PostgreSQL reads it), else the end of what there is.
 
-    `timeline` is `latest`, or `current` for that of the copy: after each recovery a new one begins.
+    `timeline` is the one to follow: after each recovery a new one begins, with the next free number.
     """
 
     name: str | None = None
     time: str | None = None
-    timeline: str = "latest"
+    timeline: int = 1
 
 
 def recover(data_dir: Path, target: Target) -> None:

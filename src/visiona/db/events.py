@@ -24,7 +24,7 @@ QUEUE_LIMIT = 256
 
 logger = logging.getLogger(__name__)
 
-Topic = Literal["model", "run", "plan"]
+Topic = Literal["model", "run", "plan", "export"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The connection pool and the one way to open a transaction."""
 
+import contextlib
 import json
 import logging
 import time
@@ -134,7 +135,10 @@ async def _begun(connection: Connection, actor: Actor, identity: IdentityKey) ->
         await _answer(connection, challenge, actor, identity)
         yield
     except BaseException:
-        await _end(connection, "rollback")
+        # Nothing is committed however this ends, and what went wrong first is what is told: a task that was
+        # canceled in the middle of a query has lost its connection, and is canceled all the same.
+        with contextlib.suppress(psycopg.Error):
+            await _end(connection, "rollback")
         raise
     if connection.info.transaction_status is TransactionStatus.INERROR:
         await _end(connection, "rollback")

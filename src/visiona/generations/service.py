@@ -171,8 +171,7 @@ class GenerationService:
             return  # they were erased, and what they asked for with them
         async with self._database.transaction(actor) as connection:
             run = await store.find(connection, cipher, user_id, run_id)
-            face = await store.consent_of(connection, user_id, run_id)
-            released = await consents.holds(connection, user_id, face)
+            released = await _is_released(connection, user_id, run_id)
             now = await database_time(connection)
         if run is None or not may_claim(run.state, run.submitted_at, now):
             return
@@ -240,11 +239,18 @@ class GenerationService:
         """Take the lease; also says whether somebody held it before, whose call may have worked."""
         cipher = await self._vault.cipher(actor.user_id)
         async with self._database.transaction(actor) as connection:
+            # Again: the prompt was enhanced since, or somebody else held the lease, perhaps for long.
+            released = await _is_released(connection, actor.user_id, run_id)
+            if not released:
+                await store.request_cancel(connection, actor.user_id, run_id)
             run = await store.lock(connection, cipher, actor.user_id, run_id)
             now = await database_time(connection)
             if run is None or not may_claim(run.state, run.submitted_at, now):
                 return None
             untouched = run.state is WorkState.QUEUED
+            if untouched and not released:
+                await self._finish(connection, cipher, run, WorkState.FAILED, model.CONSENT_OVER)
+                return None
             if run.cancel_requested_at is not None and untouched:
                 await self._finish(connection, cipher, run, WorkState.CANCELED, model.CANCELED_BY_OWNER)
                 return None
@@ -252,13 +258,16 @@ class GenerationService:
             return replace(run, submitted_at=now), not untouched
 
     async def _renew(self, actor: UserActor, run: Run) -> bool:
-        """Before a call that follows a long look: whether the lease is still ours, and then whole again."""
+        """Before a call that follows a long look: whether the lease is still ours, and then whole again.
+        Not where the consent was withdrawn meanwhile: whoever claims it next ends it.
+        """
         async with self._database.transaction(actor) as connection:
             current = await store.lock_standing(connection, actor.user_id, run.id)
             held = (
                 current is not None
                 and current.state is WorkState.SUBMITTING
                 and current.submitted_at == run.submitted_at
+                and await _is_released(connection, actor.user_id, run.id)
             )
             if held:
                 now = await database_time(connection)
@@ -552,6 +561,11 @@ async def delete_images(
 ) -> list[tuple[int, str, str]]:
     """On the caller's transaction: (id, image key, thumbnail key) of the rows that were deleted."""
     return await store.delete_images(connection, user_id, image_ids)
+
+
+async def _is_released(connection: Connection, user_id: int, run_id: int) -> bool:
+    """Whether whose face the run is of consents to its use."""
+    return await consents.holds(connection, user_id, await store.consent_of(connection, user_id, run_id))
 
 
 async def _existing(connection: Connection, cipher: Cipher, run_id: int) -> Run:

@@ -30,7 +30,10 @@ async def unprocessed(connection: Connection, receipt_id: int) -> Receipt | None
 
 
 async def mark_processed(connection: Connection, receipt_id: int) -> None:
-    await connection.execute("update webhook_receipts set processed_at = now() where id = %s", [receipt_id])
+    """What it was about is forgotten: only that it came has to be known, for when it comes again."""
+    await connection.execute(
+        "update webhook_receipts set processed_at = now(), reference = '{}' where id = %s", [receipt_id]
+    )
 
 
 async def purge(connection: Connection) -> None:

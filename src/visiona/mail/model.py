@@ -36,6 +36,8 @@ class Kind(StrEnum):
     IMAGE_TAKEN_DOWN = "image_taken_down"
     IMAGE_REPORTED = "image_reported"
     COST_CAP_REACHED = "cost_cap_reached"
+    EXPORT_READY = "export_ready"
+    EXPORT_FAILED = "export_failed"
     ERASURE_ASKED = "erasure_asked"
     ERASURE_BEGINS = "erasure_begins"
 
@@ -202,8 +204,8 @@ def compose(
     `link` is needed by `verify_address`, `reset_password` and `change_address`. Details: `left` (how many)
     by `recovery_codes_used`; `date` (ISO 8601) and `amount` (as people read it) by `trial_ends`;
     `amount` and `next_attempt` (ISO 8601 or None) by `payment_failed`; `cap` and `date` by
-    `cost_cap_reached`; `receipt` by `erasure_asked`, with `day` (ISO 8601), and `erasure_begins`. Raises
-    `ValueError` where one is missing.
+    `cost_cap_reached`; `receipt` by `erasure_asked`, with `day` (ISO 8601), and `erasure_begins`; `day` by
+    `export_ready`. Raises `ValueError` where one is missing.
     """
     if link is None and link_path(kind) is not None:
         raise ValueError(f"a mail of the kind {kind} needs a link")
@@ -424,6 +426,30 @@ def _cost_cap_reached(facts: _Facts) -> Words:
     )
 
 
+def _export_ready(facts: _Facts) -> Words:
+    return Words(
+        f"The copy of your {facts.product} data is ready",
+        (
+            "It holds your photos, images, prompts and everything else that is kept of you.",
+            f"You can download it until {_day(facts.details['day'])}; then it is deleted.",
+        ),
+        ("Download it", f"{facts.origin}/account/privacy"),
+        _not_you("change the password at once, and delete the copy on that page."),
+    )
+
+
+def _export_failed(facts: _Facts) -> Words:
+    return Words(
+        f"The copy of your {facts.product} data could not be made",
+        (
+            "It was tried again and again. Whoever runs this server knows of it.",
+            "Please ask for a new one. If that fails too, answer this mail: they can make it for you.",
+        ),
+        ("Ask for a new one", f"{facts.origin}/account/privacy"),
+        ("If it was not you who asked, change the password at once.",),
+    )
+
+
 def _erasure_asked(facts: _Facts) -> Words:
     return Words(
         f"Your {facts.product} account will be deleted",
@@ -473,6 +499,8 @@ _WORDS: Final[Mapping[Kind, Callable[[_Facts], Words]]] = {
     Kind.IMAGE_TAKEN_DOWN: _image_taken_down,
     Kind.IMAGE_REPORTED: _image_reported,
     Kind.COST_CAP_REACHED: _cost_cap_reached,
+    Kind.EXPORT_READY: _export_ready,
+    Kind.EXPORT_FAILED: _export_failed,
     Kind.ERASURE_ASKED: _erasure_asked,
     Kind.ERASURE_BEGINS: _erasure_begins,
 }

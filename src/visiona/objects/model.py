@@ -4,7 +4,7 @@ import hmac
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from urllib.parse import quote
 
@@ -13,24 +13,41 @@ from visiona.core.ids import opaque_id
 
 # A link lives between half and all of this, so that it stays the same (and cached) for a while.
 LINK_TTL_S = 300
+DOWNLOAD_TTL_S = 3600
 
 _OWNER = re.compile(r"u([1-9][0-9]{0,18})/")
-_EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
+_DAY = re.compile(r"/([0-9]{4}-[0-9]{2}-[0-9]{2})-[0-9a-f]{32}\.")
+_EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "application/zip": "zip"}
 
 
 class Kind(StrEnum):
     PHOTO = "photos"
     IMAGE = "images"
+    EXPORT = "exports"
 
 
-def new_key(user_id: int, kind: Kind, content_type: str) -> str:
-    """A fresh key made of nothing that a person typed: `u7/photos/<32 hex>.jpg`."""
-    return f"u{user_id}/{kind}/{opaque_id()}.{_EXTENSIONS[content_type]}"
+def new_key(user_id: int, kind: Kind, content_type: str, day: date | None = None) -> str:
+    """A fresh key made of nothing that a person typed: `u7/photos/<32 hex>.jpg`, or with the `day` that it is
+    of: `u7/exports/2026-11-24-<32 hex>.zip`.
+    """
+    dated = "" if day is None else f"{day.isoformat()}-"
+    return f"u{user_id}/{kind}/{dated}{opaque_id()}.{_EXTENSIONS[content_type]}"
+
+
+def day_of(key: str) -> str:
+    """The day that a key is of, as in 2026-11-24; nothing where it says none."""
+    found = _DAY.search(key)
+    return "" if found is None else found[1]
 
 
 def content_type_of(key: str) -> str:
     extension = key.rpartition(".")[2]
     return next(kind for kind, suffix in _EXTENSIONS.items() if suffix == extension)
+
+
+def is_export(key: str) -> bool:
+    """Whether a copy of somebody's data is under this key."""
+    return key.split("/")[1:2] == [Kind.EXPORT]
 
 
 def owner_of(key: str) -> int:
@@ -87,9 +104,9 @@ class LinkSigner:
     def __init__(self, secret: bytes, *older: bytes) -> None:
         self._secrets = (secret, *older)
 
-    def sign(self, key: str, now: datetime) -> str:
-        """A path of this server that opens the object for 150 to 300 s, equal within a window."""
-        window = LINK_TTL_S // 2
+    def sign(self, key: str, now: datetime, ttl_s: int = LINK_TTL_S) -> str:
+        """A path of this server that opens the object for half to all of `ttl_s`, equal within a window."""
+        window = ttl_s // 2
         expires = (int(now.timestamp()) // window + 2) * window
         return f"/media/{quote(key)}?expires={expires}&signature={_signature(self._secrets[0], key, expires)}"
 

@@ -10,6 +10,7 @@ is a job that commits together with the deletion of their row.
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from visiona.core.clock import Clock
@@ -19,7 +20,7 @@ from visiona.db.backups import deletions_wait
 from visiona.db.jobs import RetryLater, enqueue
 from visiona.db.pool import Connection, Database
 from visiona.objects import store
-from visiona.objects.model import ByteRange, LinkSigner, PlainObject, owner_of
+from visiona.objects.model import LINK_TTL_S, ByteRange, LinkSigner, PlainObject, owner_of
 from visiona.ports.storage import ObjectMissing, ObjectStore
 from visiona.vault.model import KeyDestroyed, Unreadable
 from visiona.vault.service import Vault
@@ -27,6 +28,7 @@ from visiona.vault.stream import START_BYTES
 
 DELETE_TASK = "objects.delete"
 SWEEP_BATCH = 500
+UNFINISHED_AFTER = timedelta(hours=1)
 _SEGMENTS_AT_ONCE = 4
 _SEALED_TYPE = "application/octet-stream"
 
@@ -54,9 +56,11 @@ class ObjectService:
                 await asyncio.to_thread(cipher.seal_file, key, path, sealed)
                 await self._objects.put_file(key, sealed, _SEALED_TYPE)
 
-    async def settle(self, connection: Connection, keys: Sequence[str]) -> None:
-        """On the transaction that makes the row: these objects now belong to it."""
-        await store.settle(connection, keys)
+    async def settle(self, connection: Connection, keys: Sequence[str]) -> int:
+        """On the transaction that makes the row: these objects now belong to it. Answers how many of them
+        were still waiting; what waits for an hour is swept away.
+        """
+        return await store.settle(connection, keys)
 
     async def remove(self, connection: Connection, keys: Sequence[str]) -> None:
         """On the transaction that deletes the row: have the objects deleted once it commits."""
@@ -87,6 +91,7 @@ class ObjectService:
         killed has left unsealed on this machine.
         """
         await asyncio.to_thread(clear_abandoned)
+        await self._objects.clear_unfinished(UNFINISHED_AFTER)
         actor = SystemActor("sweep")
         async with self._database.transaction(actor) as connection:
             keys = await store.abandoned(connection, SWEEP_BATCH)
@@ -95,15 +100,19 @@ class ObjectService:
             async with self._database.transaction(actor) as connection:
                 await store.settle(connection, keys)
 
-    async def link(self, key: str) -> str:
-        """A short-lived link that opens this object without a header."""
-        return self._signer.sign(key, self._clock.now())
+    async def link(self, key: str, ttl_s: int = LINK_TTL_S) -> str:
+        """A link that opens this object without a header, for half to all of `ttl_s`."""
+        return self._signer.sign(key, self._clock.now(), ttl_s)
+
+    def believe(self, key: str, expires: int, signature: str) -> None:
+        """Raises `NotFound` for a link that was not made here or has expired."""
+        self._signer.verify(key, expires, signature, self._clock.now())
 
     async def open_link(
         self, key: str, expires: int, signature: str, wanted: ByteRange | None = None
     ) -> PlainObject:
         """The object behind one of our own links. Raises `NotFound`, and what `open` raises."""
-        self._signer.verify(key, expires, signature, self._clock.now())
+        self.believe(key, expires, signature)
         return await self.open(key, wanted)
 
     async def open(self, key: str, wanted: ByteRange | None = None) -> PlainObject:

@@ -13,8 +13,9 @@ async def stage(connection: Connection, user_id: int, keys: Sequence[str]) -> No
     )
 
 
-async def settle(connection: Connection, keys: Sequence[str]) -> None:
-    await connection.execute("delete from pending_objects where key = any(%s)", [list(keys)])
+async def settle(connection: Connection, keys: Sequence[str]) -> int:
+    cursor = await connection.execute("delete from pending_objects where key = any(%s)", [list(keys)])
+    return cursor.rowcount
 
 
 async def abandoned(connection: Connection, limit: int) -> list[str]:

@@ -1,5 +1,6 @@
 """Backups as the worker and the operator use them. What became of each is kept in the database."""
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,12 +10,12 @@ from typing import Any
 from visiona.core.clock import Clock
 from visiona.db.backups import AlreadyRunningError, Run, connect, last_runs, record_run
 from visiona.db.roles import RoleSecrets
+from visiona.ops.choosing import NothingToRestore, choose
 from visiona.ops.creation import Creator, Source
-from visiona.ops.log import list_logs, read_heads, read_keys
 from visiona.ops.manifest import Manifest
 from visiona.ops.rehearsal import CheckAudit, Rehearsal, rehearse
 from visiona.ops.repository import Damaged, Repository
-from visiona.ops.retention import Pruned, begun_at, prune
+from visiona.ops.retention import Pruned, begun_at, clear_aside, is_misdated, newest, prune
 from visiona.ops.shipping import Shipper
 from visiona.ops.verification import Tell, Verdict, Verifier
 
@@ -48,6 +49,7 @@ class Backups:
     ) -> None:
         self._repository = repository
         self._url = source.url
+        self._data_dir = source.data_dir.resolve()
         self._days = days
         self._secrets = secrets
         self._check_audit = check_audit
@@ -73,10 +75,15 @@ class Backups:
         return manifest
 
     async def create_if_due(self) -> None:
-        """A day after the last, or at once where there is none; half an hour after a failure."""
+        """A day after the last, or at once where there is none that the server continues; half an hour after
+        a failure.
+        """
         now = self._clock.now()
-        ids = await self._repository.set_ids()
-        if (ids and now - begun_at(ids[-1]) < EVERY) or await self._failed_lately("create", now):
+        last = newest(await self._repository.set_ids(), now)
+        recent = None if last is None or now - begun_at(last) >= EVERY else last
+        if recent is not None and await self._creator.leads_on(recent):
+            return
+        if await self._failed_lately("create", now):
             return
         try:
             await self.create()
@@ -91,6 +98,7 @@ class Backups:
 
     async def prune(self) -> Pruned:
         """Delete what is too old. Where something else is at work, the next turn does it."""
+        await asyncio.to_thread(clear_aside, self._data_dir, self._days, self._clock.now())
         try:
             return await prune(self._repository, self._url, self._days, self._clock)
         except AlreadyRunningError:
@@ -103,7 +111,8 @@ class Backups:
     async def rehearse(self, tell: Tell) -> Rehearsal:
         """Restore the newest set where nobody sees it, and look at it."""
         started_at = self._clock.now()
-        result = await rehearse(self._repository, self._secrets, self._check_audit, tell)
+        set_id = newest(await self._repository.set_ids(), started_at)
+        result = await rehearse(self._repository, set_id, self._secrets, self._check_audit, tell)
         await self._record("rehearse", result.set_id, started_at, ok=result.ok, report=asdict(result))
         if result.ok:
             logger.info("backup %s was restored for a rehearsal, and is whole", result.set_id)
@@ -124,17 +133,21 @@ class Backups:
 
     async def trouble(self) -> str | None:
         """What an operator should look at; None where there is a backup of the last day and all went well."""
+        now = self._clock.now()
         ids = await self._repository.set_ids()
-        if not ids:
+        last = newest(ids, now)
+        if last is None:
             return "there is none; the worker makes one within minutes, or `visiona backup create`"
         for run in await self.last_runs():
             if not run.ok:
                 why = run.report.get("failure") or "; ".join(run.report.get("faults", []))
                 what = "was not made" if run.kind == "create" else "failed its rehearsal"
                 return f"the backup of {run.finished_at:%Y-%m-%d %H:%M} UTC {what}: {why}"
-        begun = begun_at(ids[-1])
-        if self._clock.now() - begun > EVERY + LATE:
+        begun = begun_at(last)
+        if now - begun > EVERY + LATE:
             return f"the last one is of {begun:%Y-%m-%d %H:%M} UTC: does a worker run?"
+        if is_misdated(ids[-1], now):
+            return f"one is of {begun_at(ids[-1]):%Y-%m-%d %H:%M} UTC: is this machine's clock right?"
         return None
 
     async def last_runs(self) -> Sequence[Run]:
@@ -165,10 +178,10 @@ async def look_at(repository: Repository) -> Standing:
             sets.append((await repository.read_set(set_id))[0])
         except Damaged as damage:
             unreadable.append(str(damage))
-    moments = [manifest.moment for manifest in sets]
-    systems = {manifest.log.system for manifest in sets if manifest.log is not None}
-    for system, log in (await list_logs(repository)).items():
-        if system in systems:
-            heads = await read_heads(repository, log, await read_keys(repository, log))
-            moments += [head.until for head in heads]
-    return Standing(sets, unreadable, max(moments, default=None))
+    try:
+        reaches = (await choose(repository)).until
+    except (Damaged, NothingToRestore) as damage:
+        reaches = None
+        if sets and str(damage) not in unreadable:
+            unreadable.append(str(damage))
+    return Standing(sets, unreadable, reaches)

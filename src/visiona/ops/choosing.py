@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from visiona.db.embedded import Target
-from visiona.ops.log import Log, LogFile, list_logs, read_heads, read_keys
-from visiona.ops.manifest import Manifest, is_segment, number_of, timeline_of
+from visiona.ops.log import HISTORY, Log, LogFile, list_logs, read_heads, read_histories, read_keys
+from visiona.ops.manifest import LogHead, LogRange, Manifest, is_segment, number_of, timeline_of
 from visiona.ops.recovery import Chosen
-from visiona.ops.repository import Repository
+from visiona.ops.repository import Damaged, Repository
 from visiona.ops.shipping import newest_by_name
+from visiona.ops.timelines import timelines_of
 from visiona.vault.model import Cipher
 
 
@@ -19,12 +20,16 @@ class NothingToRestore(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """`until` is the moment that the database will be of; `later` are sets after it, the oldest first."""
+    """`until` is the moment that the database will be of; `later` are sets after it, the oldest first.
+
+    `heads` name files of the log that were shipped, and are needed to get there.
+    """
 
     chosen: Chosen
     log: Log | None
     until: datetime
     later: Sequence[str]
+    heads: Sequence[LogHead] = ()
 
     @property
     def manifest(self) -> Manifest:
@@ -34,7 +39,9 @@ class Choice:
 async def choose(repository: Repository, *, set_id: str | None = None, at: datetime | None = None) -> Choice:
     """A set as it is, the last moment before `at`, or else the last that there is.
 
-    Raises `NothingToRestore` or `Damaged`.
+    The last is the end of the timeline that was written last, and a moment is of the timeline that was
+    written then: the newest set may be of one that a restore has left. Raises `NothingToRestore` or
+    `Damaged`.
     """
     ids = await repository.set_ids()
     if not ids:
@@ -44,49 +51,89 @@ async def choose(repository: Repository, *, set_id: str | None = None, at: datet
             raise NothingToRestore(
                 f"There is no backup {set_id}. `visiona backup list` shows which there are."
             )
-        manifest, cipher = await repository.read_set(set_id)
-        return await _choice(repository, manifest, cipher, ids, exact=True)
+        return await _exactly(repository, ids, *await repository.read_set(set_id))
     for candidate in reversed(ids):
         manifest, cipher = await repository.read_set(candidate)
         if at is None or manifest.moment <= at:
-            return await _choice(repository, manifest, cipher, ids, at=at)
+            if manifest.log is None:
+                return _alone(ids, manifest, cipher)
+            return await _with_log(repository, ids, candidate, manifest.log, at)
     raise NothingToRestore("All backups are of after that time. `visiona backup list` shows which there are.")
 
 
-async def _choice(
-    repository: Repository,
-    manifest: Manifest,
-    cipher: Cipher,
-    ids: Sequence[str],
-    *,
-    exact: bool = False,
-    at: datetime | None = None,
-) -> Choice:
-    later = ids[ids.index(manifest.id) + 1 :]
+def _alone(ids: Sequence[str], manifest: Manifest, cipher: Cipher) -> Choice:
+    chosen = Chosen(manifest, cipher, [], {}, Target())
+    return Choice(chosen, None, manifest.moment, _later(ids, manifest))
+
+
+async def _exactly(repository: Repository, ids: Sequence[str], manifest: Manifest, cipher: Cipher) -> Choice:
     if manifest.log is None:
-        return Choice(Chosen(manifest, cipher, [], {}, Target()), None, manifest.moment, later)
+        return _alone(ids, manifest, cipher)
     log = (await list_logs(repository)).get(manifest.log.system, Log(manifest.log.system))
     ciphers = await read_keys(repository, log)
-    files = newest_by_name(log.files)
-    if exact:
-        kept = [file for file in files.values() if _of_set(file, manifest)]
-        target = Target(name=manifest.id, timeline="current")
-        return Choice(Chosen(manifest, cipher, kept, ciphers, target), log, manifest.moment, later)
-    ends = [head.until for head in await read_heads(repository, log, ciphers)]
-    end = max([manifest.moment, *ends])
-    if at is not None and at > end:
-        raise NothingToRestore(f"The backup reaches until {end:%Y-%m-%d %H:%M:%S} UTC, and not to that time.")
-    first = number_of(manifest.log.first)
-    kept = [
-        file for file in files.values() if not is_segment(file.name[:24]) or number_of(file.name) >= first
-    ]
-    target = Target(time=None if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f+00"))
-    return Choice(Chosen(manifest, cipher, kept, ciphers, target), log, at or end, later)
-
-
-def _of_set(file: LogFile, manifest: Manifest) -> bool:
-    if manifest.log is None or not is_segment(file.name):
-        return False
-    first, last = number_of(manifest.log.first), number_of(manifest.log.last)
+    kept = [file for file in newest_by_name(log.files).values() if _of_set(file, manifest.log)]
     timeline = timeline_of(manifest.log.last)
-    return timeline_of(file.name) == timeline and first <= number_of(file.name) <= last
+    target = Target(name=manifest.id, timeline=timeline)
+    chosen = Chosen(manifest, cipher, kept, ciphers, target, timelines_of(log, {}).after(timeline))
+    return Choice(chosen, log, manifest.moment, _later(ids, manifest))
+
+
+async def _with_log(
+    repository: Repository, ids: Sequence[str], newest: str, known: LogRange, at: datetime | None
+) -> Choice:
+    """The newest set that leads to the moment, of those up to `newest`, and the log from there."""
+    log = (await list_logs(repository)).get(known.system, Log(known.system))
+    ciphers = await read_keys(repository, log)
+    heads = await read_heads(repository, log, ciphers)
+    timelines = timelines_of(log, await read_histories(repository, log, ciphers))
+    written = timelines.latest() if at is None else timelines.at(at)
+    timeline = max(written, timeline_of(known.last))
+    for candidate in reversed(ids[: ids.index(newest) + 1]):
+        manifest, cipher = await repository.read_set(candidate)
+        needed = manifest.log
+        if needed is None or needed.system != known.system or (at is not None and manifest.moment > at):
+            continue
+        if timelines.leads_to(timeline, needed):
+            break
+    else:
+        raise Damaged(
+            f"no backup leads to timeline {timeline} of the log, or its history is missing: choose one of "
+            "`visiona backup list` with --set, or a time before the last restore with --at"
+        )
+    ends = [head for head in heads if timeline_of(head.last) == timeline]
+    end = max([manifest.moment, *(head.until for head in ends)])
+    if at is not None and at > end and timeline >= timelines.latest():
+        raise NothingToRestore(f"The backup reaches until {end:%Y-%m-%d %H:%M:%S} UTC, and not to that time.")
+    enough = [number_of(head.last) for head in ends if at is not None and head.until >= at]
+    last = min(enough, default=None)
+    kept = [
+        file
+        for file in newest_by_name(log.files).values()
+        if timelines.on_the_way(timeline, file) and _is_between(file, number_of(needed.first), last)
+    ]
+    target = Target(time=None if at is None else _as_server_reads(at), timeline=timeline)
+    chosen = Chosen(manifest, cipher, kept, ciphers, target, timelines.after(timeline))
+    shipped = [head for head in ends if last is None or number_of(head.last) <= last]
+    return Choice(chosen, log, end if at is None else min(at, end), _later(ids, manifest), shipped)
+
+
+def _later(ids: Sequence[str], manifest: Manifest) -> Sequence[str]:
+    return ids[ids.index(manifest.id) + 1 :]
+
+
+def _is_between(file: LogFile, first: int, last: int | None) -> bool:
+    if file.name.endswith(HISTORY):
+        return True
+    if not is_segment(file.name):
+        return False
+    return first <= number_of(file.name) and (last is None or number_of(file.name) <= last)
+
+
+def _as_server_reads(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f+00")
+
+
+def _of_set(file: LogFile, needed: LogRange) -> bool:
+    if not is_segment(file.name) or timeline_of(file.name) != timeline_of(needed.last):
+        return False
+    return number_of(needed.first) <= number_of(file.name) <= number_of(needed.last)

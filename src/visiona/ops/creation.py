@@ -22,6 +22,7 @@ from visiona.db.backups import (
     Server,
     Snapshot,
     UnfitRoleError,
+    connect,
     held,
     libpq_environment,
     log_position,
@@ -30,12 +31,13 @@ from visiona.db.backups import (
 )
 from visiona.db.embedded import programs, programs_for
 from visiona.ops.copies import Copies
-from visiona.ops.manifest import AuditHead, LogRange, Manifest, ObjectCopy, Stream
-from visiona.ops.repository import SETS, Repository, SetKey, manifest_name
+from visiona.ops.manifest import AuditHead, LogRange, Manifest, ObjectCopy, Stream, timeline_of
+from visiona.ops.repository import SETS, Damaged, Repository, SetKey, manifest_name
+from visiona.ops.retention import sweep
 from visiona.ops.shipping import Shipper, add_newest_set
 from visiona.ports.storage import ObjectStore
 
-KEPT_FILES = ("secret.key", "identities")
+KEPT_FILES = ("secret.key", "identities", "provenance/development.pem")
 """Of the data folder, besides database and objects. The master key is not among them: it opens these."""
 
 _SCHEMAS = ("public", "visiona", "procrastinate")
@@ -114,7 +116,7 @@ class Creator:
                     "The role of VISIONA_DATABASE_URL cannot read everybody's rows. Let it: "
                     "alter role … bypassrls"
                 )
-            await self._sweep()
+            await sweep(self._repository)
             now = self._clock.now()
             set_id = f"{now:%Y%m%dt%H%M%S}z-{opaque_id()[:8]}"
             key = await self._repository.new_key(manifest_name(set_id))
@@ -131,14 +133,21 @@ class Creator:
         await add_newest_set(self._repository, copies)
         return copies
 
-    async def _sweep(self) -> None:
-        """Remove what an interrupted backup left; nobody else makes one while we hold the lock."""
-        complete = set(await self._repository.set_ids())
-        names = await self._repository.store.list_keys(SETS)
-        left = [name for name in names if name.split("/")[1] not in complete]
-        if left:
-            await self._repository.delete(left)
-            logger.warning("removed %s files of a backup that was interrupted", len(left))
+    async def leads_on(self, set_id: str) -> bool:
+        """Whether what the server writes now continues this set: not after a restore, nor where a new server
+        stands in the place of one that was lost. Of another firm's server nobody can say.
+        """
+        async with await connect(self._source.url) as connection:
+            server = await look_at(connection)
+            if not self._source.is_own(server):
+                return True
+            timeline = timeline_of(await log_position(connection))
+        try:
+            log = (await self._repository.read_set(set_id))[0].log
+        except Damaged:
+            return False
+        written = server.system_identifier, timeline
+        return log is not None and (log.system, timeline_of(log.last)) == written
 
     async def _physical(self, draft: _Draft, connection: Connection) -> Manifest:
         source = self._source
@@ -221,8 +230,8 @@ class Creator:
     ) -> Manifest:
         files: dict[str, bytes] = {}
         if log is not None:
-            paths = [self._source.data_dir / name for name in KEPT_FILES]
-            files = {path.name: path.read_bytes() for path in paths if path.is_file()}
+            paths = {name: self._source.data_dir / name for name in KEPT_FILES}
+            files = {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
         return Manifest(
             id=draft.id,
             mode="logical" if log is None else "physical",

@@ -116,5 +116,10 @@ def segment_name(timeline: int, number: int) -> str:
 
 def segment_of(timeline: int, lsn: str) -> str:
     """The file of the log that holds this position (`0/3000148`)."""
+    return segment_name(timeline, position_of(lsn) >> 24)
+
+
+def position_of(lsn: str) -> int:
+    """In bytes from the log's beginning."""
     high, _, low = lsn.partition("/")
-    return segment_name(timeline, int(high, 16) * SEGMENTS_PER_LOG + (int(low, 16) >> 24))
+    return (int(high, 16) << 32) + int(low, 16)

@@ -6,17 +6,17 @@ import json
 import os
 import shutil
 import tarfile
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from visiona.core.scratch import scratch_folder
 from visiona.db.backups import libpq_environment, owners_may_create
 from visiona.db.embedded import Target, TargetNotReached, programs, programs_for, recover, replay_of
 from visiona.ops.log import LogFile
 from visiona.ops.manifest import Manifest
-from visiona.ops.repository import SETS, Repository
+from visiona.ops.repository import SETS, Repository, compressed
 from visiona.vault.model import Cipher
 
 _MODE = 0o700
@@ -28,13 +28,17 @@ class RecoveryFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A set, its key, and the files of the log to replay after it with their keys."""
+    """A set, its key, and the files of the log to replay after it with their keys.
+
+    `taken` are names of histories that the new timeline must not get: others have them, or had.
+    """
 
     manifest: Manifest
     cipher: Cipher
     files: Sequence[LogFile]
     ciphers: dict[str, Cipher]
     target: Target
+    taken: Sequence[str] = ()
 
 
 async def recover_physical(repository: Repository, chosen: Chosen, postgres: Path) -> None:
@@ -47,6 +51,8 @@ async def recover_physical(repository: Repository, chosen: Chosen, postgres: Pat
     for file in chosen.files:
         data = await repository.read(file.path, chosen.ciphers[file.key])
         await asyncio.to_thread((replay / f"{file.name}.gz").write_bytes, data)
+    for name in chosen.taken:  # the server asks whether they exist, and reads them not
+        await asyncio.to_thread((replay / f"{name}.gz").write_bytes, compressed(b""))
     await _unpack(repository, chosen, postgres)
     try:
         await asyncio.to_thread(recover, postgres, chosen.target)
@@ -70,8 +76,8 @@ async def load_dump(repository: Repository, chosen: Chosen, url: str) -> None:
         )
     program = str(tools / "pg_restore")
     folder = f"{SETS}/{chosen.manifest.id}"
-    with tempfile.TemporaryDirectory(prefix="visiona-restore-") as name:
-        dump, contents = Path(name) / "dump", Path(name) / "contents"
+    with scratch_folder() as scratch:
+        dump, contents = scratch / "dump", scratch / "contents"
         with await asyncio.to_thread(dump.open, "wb") as file:
             async for piece in repository.read_stream(folder, chosen.manifest.database, chosen.cipher):
                 await asyncio.to_thread(file.write, piece)

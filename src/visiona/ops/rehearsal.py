@@ -1,7 +1,6 @@
 """Restoring the newest set where nobody sees it, and looking whether everything is there and guarded."""
 
 import asyncio
-import tempfile
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -9,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from visiona.core.scratch import scratch_folder
 from visiona.db.backups import (
     Connection,
     audit_head,
@@ -48,16 +48,15 @@ class Rehearsal:
 
 
 async def rehearse(
-    repository: Repository, secrets: RoleSecrets, check_audit: CheckAudit, tell: Tell
+    repository: Repository, set_id: str | None, secrets: RoleSecrets, check_audit: CheckAudit, tell: Tell
 ) -> Rehearsal:
     """Nothing is left of it but the answer. Raises `NothingToRestore` where there is no set."""
     started = time.monotonic()
-    ids = await repository.set_ids()
-    if not ids:
+    if set_id is None:
         raise NothingToRestore("There is no backup to rehearse.")
-    result = Rehearsal(ids[-1])
+    result = Rehearsal(set_id)
     try:
-        choice = await choose(repository, set_id=ids[-1])
+        choice = await choose(repository, set_id=set_id)
         verdict = await Verifier(repository, tell).needed(choice.manifest, choice.log, choice.chosen.files)
         result.faults += verdict.damage
         result.objects = choice.manifest.object_count
@@ -73,8 +72,8 @@ async def rehearse(
 async def _try_out(
     repository: Repository, choice: Choice, secrets: RoleSecrets, check_audit: CheckAudit, result: Rehearsal
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="visiona-rehearsal-", ignore_cleanup_errors=True) as name:
-        postgres = Path(name) / "postgres"
+    with scratch_folder() as folder:
+        postgres = folder / "postgres"
         async with (
             _restored(repository, choice, secrets, postgres) as url,
             await connect(url) as connection,

@@ -11,7 +11,6 @@ What is sealed is bound to its name here, so that no two files can change places
 import asyncio
 import hashlib
 import json
-import tempfile
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from visiona.core.scratch import scratch_folder
 from visiona.ops.manifest import Manifest, Piece, Stream
 from visiona.ports.errors import ProviderRejected
 from visiona.ports.master_key import MasterKey
@@ -155,8 +155,8 @@ class Repository:
 
     async def copy_object(self, source: ObjectStore, key: str) -> tuple[str, int]:
         """Copy an object here; answers its SHA-256 and size. Raises `ObjectMissing`."""
-        with tempfile.TemporaryDirectory(prefix="visiona-backup-") as folder:
-            path = Path(folder) / "object"
+        with scratch_folder() as folder:
+            path = folder / "object"
             await source.fetch_file(key, path)
             digest = await asyncio.to_thread(_digest_of, path)
             await self.store.put_file(object_name(digest), path, _TYPE)

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import tempfile
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from visiona.core.clock import Clock
+from visiona.core.scratch import scratch_folder
 from visiona.db.backups import (
     check_empty,
     connect,
@@ -25,6 +25,7 @@ from visiona.ops.choosing import Choice
 from visiona.ops.copies import Copies, read_note
 from visiona.ops.recovery import load_dump, recover_physical
 from visiona.ops.repository import Repository
+from visiona.ops.retention import aside_of, staging_of
 from visiona.ops.verification import Tell, Verifier
 from visiona.ports.storage import ObjectMissing, ObjectStore
 
@@ -123,7 +124,7 @@ async def plan(choice: Choice, place: Place, clock: Clock) -> Plan:
         if is_running(place.data_dir / "postgres"):
             raise RestoreRefused(f"Visiona runs on {place.data_dir}. Stop it first.")
         if not _is_bare(place.data_dir):
-            aside = place.data_dir.with_name(f"{place.data_dir.name}-before-{clock.now():%Y%m%dt%H%M%S}")
+            aside = aside_of(place.data_dir, clock.now())
     else:
         if place.database_url is None:
             raise RestoreRefused(
@@ -165,7 +166,7 @@ class Restorer:
     async def check(self, choice: Choice) -> list[str]:
         """Read all that is needed; answers what is wrong with it."""
         verifier = Verifier(self._repository, self._tell)
-        return (await verifier.needed(choice.manifest, choice.log, choice.chosen.files)).damage
+        return (await verifier.needed(choice.manifest, choice.log, choice.chosen.files, choice.heads)).damage
 
     async def restore(self, plan: Plan, data_dir: Path, files: dict[str, bytes]) -> Restored:
         """Do as planned, after `check` found nothing; `files` are for the new data folder, beside those of
@@ -175,7 +176,7 @@ class Restorer:
         """
         if plan.choice.manifest.mode == "logical":
             return await self._load(plan, data_dir)
-        staging = data_dir.with_name(f"{data_dir.name}-restoring")
+        staging = staging_of(data_dir)
         await asyncio.to_thread(_emptied, staging)
         try:
             restored = await self._build(plan, data_dir, staging, files)
@@ -239,8 +240,8 @@ class Restorer:
         return brought, lost
 
     async def _bring(self, objects: ObjectStore, key: str, digest: str) -> None:
-        with tempfile.TemporaryDirectory(prefix="visiona-restore-") as folder:
-            path = Path(folder) / "object"
+        with scratch_folder() as folder:
+            path = folder / "object"
             await self._repository.fetch_object(digest, path)
             await objects.put_file(key, path, _TYPE)
 
@@ -271,6 +272,7 @@ async def _read(store: ObjectStore, name: str) -> bytes:
 
 
 def _write_private(path: Path, content: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(_PRIVATE)
     path.write_bytes(content)
 

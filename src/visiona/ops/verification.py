@@ -54,14 +54,16 @@ class Verifier:
         self._verdict.objects = sum(size is not None for size in self._sizes.values())
         return self._verdict
 
-    async def needed(self, manifest: Manifest, log: Log | None, files: Sequence[LogFile]) -> Verdict:
-        """One set, and these files of the log."""
+    async def needed(
+        self, manifest: Manifest, log: Log | None, files: Sequence[LogFile], heads: Sequence[LogHead] = ()
+    ) -> Verdict:
+        """One set, these files of the log, and up to what was shipped last according to `heads`."""
         self._tell(f"set {manifest.id}")
         names = await self._repository.store.list_keys(f"{SETS}/{manifest.id}")
         await self._noting(self._set(manifest.id, names))
         if log is not None:
             self._tell(f"log of server {log.system}: {len(files)} files")
-            await self._noting(self._log(log, [manifest], files))
+            await self._noting(self._log(log, [manifest], files, heads))
         self._verdict.objects = sum(size is not None for size in self._sizes.values())
         return self._verdict
 
@@ -102,9 +104,16 @@ class Verifier:
                 self._verdict.damage.append(str(damage))
         return self._sizes[digest]
 
-    async def _log(self, log: Log, sets: Sequence[Manifest], only: Sequence[LogFile] | None = None) -> None:
+    async def _log(
+        self,
+        log: Log,
+        sets: Sequence[Manifest],
+        only: Sequence[LogFile] | None = None,
+        heads: Sequence[LogHead] = (),
+    ) -> None:
         ciphers = await read_keys(self._repository, log)
-        heads = [] if only is not None else await read_heads(self._repository, log, ciphers)
+        if only is None:
+            heads = await read_heads(self._repository, log, ciphers)
         files = log.files if only is None else only
         branches = await self._branches(files, ciphers)
         if only is None:
@@ -115,6 +124,8 @@ class Verifier:
             raise Damaged(f"{log.others[0]} is none of ours")
         self._verdict.log_files += len(files)
         self._missing(log, sets, files, branches, heads)
+        if only is None:
+            self._severed(log, sets, branches)
 
     async def _branches(
         self, files: Sequence[LogFile], ciphers: dict[str, Cipher]
@@ -124,8 +135,16 @@ class Verifier:
         for file in files:
             data = await self._repository.read(file.path, ciphers[file.key])
             if file.name.endswith(".history"):
-                branches.append(branches_in(decompressed(data).decode(), timeline_of(file.name)))
+                said = branches_in(decompressed(data).decode(errors="replace"), timeline_of(file.name))
+                branches.append(said[-1])
         return branches
+
+    def _severed(self, log: Log, sets: Sequence[Manifest], branches: Sequence[tuple[int, int, str]]) -> None:
+        """Timelines that nothing leads to: neither a set nor a history."""
+        known = {timeline for timeline, _, _ in branches}
+        known |= {timeline_of(m.log.first) for m in sets if m.log is not None and m.log.system == log.system}
+        for timeline in sorted({timeline_of(file.name) for file in log.segments} - known):
+            self._verdict.damage.append(f"the history of timeline {timeline} of the log is missing")
 
     def _missing(
         self,

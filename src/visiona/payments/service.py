@@ -411,7 +411,11 @@ class PaymentService:
         """
         async with self._database.transaction(SystemActor("payments")) as connection:
             customer = await store.customer(connection, user_id)
-        if customer is None or customer.customer_id is None or customer.mode != self._settings.mode:
+        if customer is None or customer.customer_id is None:
+            return 0
+        if customer.mode != self._settings.mode:
+            if customer.mode == "live":
+                raise RetryLater(_wrong_key(customer.mode))
             return 0
         try:
             report = await self._payments.report(customer.customer_id)
@@ -422,12 +426,30 @@ class PaymentService:
             raise RetryLater(str(error)) from error
         return len(living)
 
-    async def delete_customer(self, customer_id: str) -> None:
-        """At the payment service, for good. Raises `RetryLater`."""
+    async def delete_customer(
+        self, customer_id: str | None, mode: Mode | None, subject: str | None, address: str | None
+    ) -> int:
+        """At the payment service, for good, with any that was made for them and never noted, as when an
+        answer was lost. Answers how many; none for a customer of the sandbox once that is not in use.
+
+        Raises `RetryLater`, also where the key is of another account or mode: nobody counts as gone whom it
+        cannot see. `mode` is None where nothing was noted of it.
+        """
+        if mode is not None and mode != self._settings.mode:
+            if customer_id is None or mode == "sandbox":
+                return 0
+            raise RetryLater(_wrong_key(mode))
+        customers = set[str]() if customer_id is None else {customer_id}
         try:
-            await self._payments.delete_customer(customer_id)
+            if mode is not None and subject and address:
+                customers.update(await self._payments.customers_of(subject, address))
+            for one in sorted(customers):
+                await self._payments.delete_customer(one)
+        except ProviderNotFound as error:
+            raise RetryLater("the key's account has never had this customer: is it the right one?") from error
         except ProviderError as error:
             raise RetryLater(str(error)) from error
+        return len(customers)
 
     async def sync(self, user_id: int) -> None:
         """Read the customer's account and put on record what follows. Raises `RetryLater`.
@@ -606,6 +628,10 @@ async def _record_payments(connection: Connection, user_id: int, report: Custome
         if state is not None:
             details = {"charge": charge.id, "status": state.value}
             await audit.record(connection, user_id, Action.PAYMENT_RECORDED, details)
+
+
+def _wrong_key(mode: Mode) -> str:
+    return f"the customer is of {mode} mode, and VISIONA_STRIPE_API_KEY is not"
 
 
 def _subscribed(report: CustomerReport) -> bool:

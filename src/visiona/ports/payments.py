@@ -248,9 +248,14 @@ class Payments(Protocol):
         """Now, with no further charge; one that has ended is fine."""
         ...
 
+    async def customers_of(self, reference: str, email: str) -> list[str]:
+        """Those that were made for this person under this address, and were not deleted."""
+        ...
+
     async def delete_customer(self, customer_id: str) -> None:
-        """For good, with their subscriptions and payment methods; already gone is fine. Invoices stay, as the
-        law demands of whoever took the money.
+        """For good, with their subscriptions and payment methods; already deleted is fine. Invoices stay, as
+        the law demands of whoever took the money. `ProviderNotFound` for one that this account never had, or
+        not in the mode of its key: who was deleted is still known as such.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -23,7 +24,10 @@ class ObjectStore(Protocol):
     """Keys are made by Visiona from opaque ids, never from what a person typed."""
 
     async def put_file(self, key: str, path: Path, content_type: str) -> None:
-        """Store the file at `path`, replacing what was there; atomic for readers."""
+        """Store the file at `path`, replacing what was there.
+
+        Atomic for readers, and on stable storage when it returns.
+        """
         ...
 
     async def put_bytes(self, key: str, data: bytes, content_type: str, *, create: bool = False) -> bool:
@@ -46,6 +50,12 @@ class ObjectStore(Protocol):
         ...
 
     async def list_keys(self, prefix: str) -> list[str]: ...
+
+    async def clear_unfinished(self, older_than: timedelta) -> int:
+        """Delete what writes that were interrupted so long ago left in a folder; answers how many files that
+        were. Clouds do so by rules of their own.
+        """
+        ...
 
     async def check(self) -> None:
         """Raise if objects cannot be written and read now."""

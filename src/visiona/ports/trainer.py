@@ -43,7 +43,9 @@ class Trainer(Protocol):
         ...
 
     async def start_training(self, order: TrainingOrder) -> TrainingReport:
-        """Start it. `OutcomeUnknown` when the answer was lost: then ask `find_training`."""
+        """Start it; a destination that was removed meanwhile is made again. `OutcomeUnknown` when the answer
+        was lost: then ask `find_training`.
+        """
         ...
 
     async def find_training(self, order: TrainingOrder, since: datetime) -> TrainingReport | None:
@@ -60,6 +62,12 @@ class Trainer(Protocol):
         """The `components.schemas` of the trained version's OpenAPI document; `Input` is among them."""
         ...
 
-    async def delete_version(self, version: str) -> None:
-        """Remove trained weights with all that was made by them; already gone is fine."""
+    async def delete_version(self, version: str) -> bool:
+        """Have trained weights removed with all that was made by them. True once they are gone, False while
+        the provider is at it, which takes minutes: asking again is harmless.
+        """
+        ...
+
+    async def remove_destination(self, shard: int) -> bool:
+        """Remove the model of this shard, gone already or not. False where it holds versions, and stays."""
         ...

@@ -16,5 +16,6 @@ def jobs(service: PrivacyService) -> list[Job]:
     return [
         Job(PROCEED_TASK, proceed, lasting=True),
         Job(ERASE_TASK, erase, swept=True),
+        Job("privacy.tidy", service.tidy, cron="23 4 * * * 0"),
         Job("privacy.sweep", service.sweep, cron="* * * * * */10"),
     ]

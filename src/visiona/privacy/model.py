@@ -6,7 +6,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -14,8 +14,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from visiona.core.clock import rfc3339
 from visiona.core.errors import Conflict, NotFound
+from visiona.payments.model import Mode
 from visiona.privacy.catalogue import CATALOGUE
 
+ELSEWHERE: Final = ("payments", "identity", "training")
+"""Steps that another firm confirms; where it never will, the operator may."""
 STEPS: Final = ("work", "mail", "payments", "identity", "training", "rows", "objects", "key")
 """What an erasure does, in this order; each is confirmed before the next."""
 
@@ -49,14 +52,33 @@ class Erasure:
     trouble: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureLine(Erasure):
+    """As administrators see it; `number` grows with each that is asked for."""
+
+    number: int
+    finished_at: datetime | None
+    next_attempt_at: datetime
+
+    @property
+    def step(self) -> str | None:
+        """The first that is not confirmed; None for one that is over or has not begun."""
+        if self.state != "erasing":
+            return None
+        return next((name for name in STEPS if name not in self.steps), None)
+
+
 @dataclass(frozen=True, slots=True)
 class Remote:
     """What other firms know somebody and their things by; kept until they have confirmed."""
 
-    subject: str
+    subject: str | None
     customer: str | None
+    mode: Mode | None
     versions: tuple[str, ...]
     archives: tuple[str, ...]
+    trainings: tuple[str, ...]
+    """Those that made no clone here, and may have made one there."""
 
 
 def pause_after(attempts: int) -> timedelta:
@@ -77,6 +99,15 @@ def receipt(erasure: Erasure, finished_at: datetime, settings: PrivacySettings) 
             "until": str(finished_at.year + settings.invoice_years),
         }
     )
+    trained = erasure.steps.get("training", {}).get("count")
+    if isinstance(trained, Mapping) and any(cast("Mapping[str, int]", trained).values()):
+        kept.append(
+            {
+                "what": "records of trainings at the training service",
+                "why": "It offers no way to delete them: when, with which settings and trigger word. "
+                "No photo and no model is left in them.",
+            }
+        )
     facts = {
         "receipt": str(erasure.id),
         "cause": erasure.cause,
@@ -122,9 +153,10 @@ def _signed(facts: Mapping[str, Any]) -> bytes:
     return b"visiona receipt\n" + text.encode()
 
 
-def step(now: datetime, count: Any) -> dict[str, Any]:
-    """A confirmed one, as it is kept and stands in the receipt."""
-    return {"at": rfc3339(now.astimezone(UTC)), "count": count}
+def step(now: datetime, count: Any, *, by_hand: bool = False) -> dict[str, Any]:
+    """A confirmed one, as it is kept and stands in the receipt. `by_hand`: the operator says so."""
+    done = {"at": rfc3339(now.astimezone(UTC)), "count": count}
+    return {**done, "by_hand": True} if by_hand else done
 
 
 # Refusals

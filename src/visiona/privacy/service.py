@@ -14,6 +14,7 @@ from visiona.core.errors import NotFound, VisionaError
 from visiona.db.actor import AdminActor, Anonymous, SystemActor, UserActor
 from visiona.db.jobs import RetryLater, enqueue
 from visiona.db.pool import Database
+from visiona.db.sealed import USER_EMAIL
 from visiona.generations.service import GenerationService
 from visiona.mail import service as mail
 from visiona.mail.model import Kind
@@ -22,7 +23,7 @@ from visiona.payments.service import PaymentService
 from visiona.ports.errors import ProviderError
 from visiona.ports.identity import HostedIdentity
 from visiona.privacy import model, store
-from visiona.privacy.model import Erasure, PrivacySettings, Remote
+from visiona.privacy.model import Erasure, ErasureLine, PrivacySettings, Remote
 from visiona.vault.service import Vault
 
 PROCEED_TASK = "privacy.proceed"
@@ -129,13 +130,24 @@ class PrivacyService:
                 raise model.cannot_be_erased()
         return erasure_id
 
+    async def running(self, actor: AdminActor, limit: int, user_id: int | None = None) -> list[ErasureLine]:
+        """Those that wait or run, the next to be due first; of one person where one is named."""
+        async with self._database.transaction(actor) as connection:
+            return await store.erasures_open(connection, user_id, limit)
+
+    async def over(self, actor: AdminActor, limit: int, before: int | None = None) -> list[ErasureLine]:
+        """Those that are done or were taken back, the newest first; `before` is the number of one."""
+        async with self._database.transaction(actor) as connection:
+            return await store.erasures_over(connection, before, limit)
+
     async def order_now(self, user_id: int, cause: str) -> uuid.UUID:
-        """On the worker's database: without grace. Repeating it answers the one that is open."""
+        """On the worker's database: without grace. The one that is open is answered, and waits no longer."""
         async with self._database.transaction(_SYSTEM) as connection:
             erasure_id = uuid.uuid4()
             if not await store.ask(connection, erasure_id, user_id, cause, self._clock.now()):
                 known = await store.open_erasure(connection, user_id)
                 erasure_id = erasure_id if known is None else known.id
+            await store.hasten(connection, user_id)
             await enqueue(connection, ERASE_TASK, once=True, erasure_id=str(erasure_id))
         return erasure_id
 
@@ -152,8 +164,8 @@ class PrivacyService:
             erasure = await store.open_erasure(connection, user_id)
         if erasure is None:
             return
-        await self._rooms.payments.end_subscriptions(user_id)
         await self._cancel_work(user_id)
+        await self._rooms.payments.end_subscriptions(user_id)
         if erasure.due_at <= self._clock.now():
             await self.erase(erasure.id)
 
@@ -176,21 +188,51 @@ class PrivacyService:
             erasure = await store.begin(connection, erasure_id)
         if erasure is None or erasure.user_id is None:
             return
-        name = ""
+        name, attempts = "", erasure.attempts
         try:
             for name in model.STEPS:
                 if name not in erasure.steps:
+                    if name == "rows":
+                        await self._require_rest(erasure, erasure.user_id)
                     count = await self._step(name, erasure, erasure.user_id)
                     async with self._database.transaction(_SYSTEM) as connection:
                         await store.confirm(
                             connection, erasure_id, name, model.step(self._clock.now(), count)
                         )
+                    attempts = 0
         except (RetryLater, ProviderError, VisionaError) as error:
-            async with self._database.transaction(_SYSTEM) as connection:
-                pause = model.pause_after(erasure.attempts)
-                await store.postpone(connection, erasure_id, pause, f"{name}: {error}")
+            await self._postpone(erasure_id, attempts, f"{name}: {error}")
             raise RetryLater(str(error)) from error
+        except Exception as error:
+            # Its text may quote what is being deleted: the log tells it, who looks at erasures does not.
+            await self._postpone(erasure_id, attempts, f"{name}: {type(error).__name__}")
+            raise
         await self._finish(erasure_id)
+
+    async def _postpone(self, erasure_id: uuid.UUID, attempts: int, trouble: str) -> None:
+        async with self._database.transaction(_SYSTEM) as connection:
+            await store.postpone(connection, erasure_id, model.pause_after(attempts), trouble)
+
+    async def confirm_by_hand(self, erasure_id: uuid.UUID, name: str) -> bool:
+        """On the worker's database: the operator has seen to a step that a firm never will confirm, as of an
+        account that was closed. The receipt says so. False where nothing of that kind holds the erasure up.
+        """
+        if name not in model.ELSEWHERE:
+            return False
+        async with self._database.transaction(_SYSTEM) as connection:
+            step = model.step(self._clock.now(), 0, by_hand=True)
+            confirmed = await store.confirm_held(connection, erasure_id, name, step)
+            if confirmed:
+                await enqueue(connection, ERASE_TASK, once=True, erasure_id=str(erasure_id))
+        if confirmed:
+            logger.warning("the operator confirms %s of the erasure %s by hand", name, erasure_id)
+        return confirmed
+
+    async def tidy(self) -> None:
+        """What a process wrote of somebody after their key was destroyed can be read by nobody, and goes."""
+        for user_id in sorted(await self._vault.destroyed()):
+            if await self._rooms.objects.delete_all(user_id):
+                logger.info("objects of somebody who is erased had come after it")
 
     async def replay(self, user_ids: Iterable[int]) -> None:
         """After a restore: erase again, in the database and among the objects, whose keys are destroyed.
@@ -206,10 +248,11 @@ class PrivacyService:
                 if not await store.ask(connection, erasure_id, user_id, "restore", self._clock.now()):
                     known = await store.open_erasure(connection, user_id)
                     erasure_id = erasure_id if known is None else known.id
+                await store.hasten(connection, user_id)
                 erasure = await store.begin(connection, erasure_id)
-                await store.remember(connection, erasure_id, Remote(subject, None, (), ()))
             if erasure is None:
                 continue
+            await self._remote(erasure, user_id)
             for name in ("rows", "objects", "key"):
                 count = await self._step(name, erasure, user_id)
                 async with self._database.transaction(_SYSTEM) as connection:
@@ -232,10 +275,14 @@ class PrivacyService:
 
     async def _payments(self, erasure: Erasure, user_id: int) -> int:
         remote = await self._remote(erasure, user_id)
-        if remote.customer is None:
+        if remote.customer is None and remote.mode is None:
             return 0
-        await self._rooms.payments.delete_customer(remote.customer)
-        return 1
+        cipher = await self._vault.cipher(user_id)
+        async with self._database.transaction(_SYSTEM) as connection:
+            sealed = await store.address(connection, user_id)
+        return await self._rooms.payments.delete_customer(
+            remote.customer, remote.mode, remote.subject, cipher.open_optional(USER_EMAIL.place, sealed)
+        )
 
     async def _identity(self, erasure: Erasure, user_id: int) -> int:
         remote = await self._remote(erasure, user_id)
@@ -245,13 +292,23 @@ class PrivacyService:
         return 1
 
     async def _training(self, erasure: Erasure, user_id: int) -> dict[str, int]:
-        """With a version go the predictions that were made with it."""
-        remote = await self._remote(erasure, user_id)
+        """With a version go the predictions that it made. All are asked for before one is waited for."""
+        remote, clones = await self._remote(erasure, user_id), self._rooms.clones
         for archive in remote.archives:
-            await self._rooms.clones.delete_archive(archive)
-        for version in remote.versions:
-            await self._rooms.clones.delete_version(version)
-        return {"versions": len(remote.versions), "archives": len(remote.archives)}
+            await clones.delete_archive(archive)
+        made = {await clones.end_training(training) for training in remote.trainings}
+        versions = {*remote.versions, *(version for version in made if version is not None)}
+        waiting: RetryLater | None = None
+        for version in sorted(versions):
+            try:
+                await clones.delete_version(version)
+            except RetryLater as error:
+                waiting = error
+        if waiting is not None:
+            raise waiting
+        used = bool(versions or remote.archives or remote.trainings)
+        removed = used and await clones.remove_destination(user_id)
+        return {"versions": len(versions), "archives": len(remote.archives), "models": int(removed)}
 
     async def _objects(self, erasure: Erasure, user_id: int) -> int:
         del erasure
@@ -282,9 +339,9 @@ class PrivacyService:
 
     async def _last_mail(self, erasure: Erasure, user_id: int) -> int:
         """Whoever asked is told once more; nobody is told who has no address any more."""
-        if erasure.cause == "identity":
-            return 0
         async with self._database.transaction(_SYSTEM) as connection:
+            if await store.address(connection, user_id) is None:
+                return 0
             details = {"receipt": str(erasure.id)}
             posted = await mail.post_once(connection, user_id, Kind.ERASURE_BEGINS, "erasure", details)
             waiting = await store.mails_waiting(connection, user_id)
@@ -300,13 +357,22 @@ class PrivacyService:
         async with self._database.transaction(_SYSTEM) as connection:
             known = await store.remote(connection, erasure.id)
             subject = await store.subject_of(connection, user_id)
-        if known is not None or subject is None:
-            return known or Remote("", None, (), ())
+        if known is not None:
+            return known
         async with self._database.transaction(UserActor(user_id)) as connection:
             known = await store.traces(connection, user_id, subject)
         async with self._database.transaction(_SYSTEM) as connection:
             await store.remember(connection, erasure.id, known)
         return known
+
+    async def _require_rest(self, erasure: Erasure, user_id: int) -> None:
+        """A request that was on its way when they left may have begun something since: that has to end, and
+        what it leaves elsewhere is looked for again.
+        """
+        if any(await self._cancel_work(user_id)):
+            async with self._database.transaction(_SYSTEM) as connection:
+                await store.look_again(connection, erasure.id)
+            raise RetryLater("work that began meanwhile has to end first")
 
     async def _rows(self, erasure: Erasure, user_id: int) -> dict[str, int]:
         remote = await self._remote(erasure, user_id)
@@ -316,7 +382,10 @@ class PrivacyService:
             entries = await audit.forget(connection, user_id)
             counts = await store.erase_rows(connection, user_id)
             counts |= await store.erase_work(connection, user_id, remote)
-        return {name: count for name, count in {**counts, "audit_logs": entries}.items() if count}
+            found = {name: count for name, count in {**counts, "audit_logs": entries}.items() if count}
+            # With the rows, or whoever tries again would count what is left of them: nothing.
+            await store.confirm(connection, erasure.id, "rows", model.step(self._clock.now(), found))
+        return found
 
     async def _finish(self, erasure_id: uuid.UUID) -> None:
         now = self._clock.now()

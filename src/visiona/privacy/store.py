@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from visiona.db.pool import Connection, fetch_value
 from visiona.privacy.catalogue import ERASED
-from visiona.privacy.model import Erasure, Remote
+from visiona.privacy.model import Erasure, ErasureLine, Remote
 
 _SEEN = "id, user_id, cause, state, asked_at, due_at, started_at, steps"
 
@@ -54,6 +54,19 @@ async def order(
     )
 
 
+async def erasures_open(connection: Connection, user_id: int | None, limit: int) -> list[ErasureLine]:
+    """By an administrator, and so is the next; of everybody where nobody is named."""
+    async with connection.cursor(row_factory=class_row(ErasureLine)) as cursor:
+        await cursor.execute("select * from visiona.erasures_open(%s, %s)", [user_id, limit])
+        return await cursor.fetchall()
+
+
+async def erasures_over(connection: Connection, before: int | None, limit: int) -> list[ErasureLine]:
+    async with connection.cursor(row_factory=class_row(ErasureLine)) as cursor:
+        await cursor.execute("select * from visiona.erasures_over(%s, %s)", [before, limit])
+        return await cursor.fetchall()
+
+
 async def receipt(connection: Connection, code: uuid.UUID) -> tuple[str, datetime, bytes | None] | None:
     cursor = await connection.execute("select state, due_at, receipt from visiona.find_receipt(%s)", [code])
     return await cursor.fetchone()
@@ -80,8 +93,9 @@ async def find(connection: Connection, erasure_id: uuid.UUID) -> Erasure:
 async def due(connection: Connection, now: datetime, limit: int) -> list[uuid.UUID]:
     rows = await (
         await connection.execute(
-            """select id from erasures where state in ('waiting', 'erasing') and due_at <= %(now)s
-               and next_attempt_at <= %(now)s order by next_attempt_at limit %(limit)s""",
+            """select id from erasures where next_attempt_at <= %(now)s
+               and (state = 'erasing' or state = 'waiting' and due_at <= %(now)s)
+               order by next_attempt_at limit %(limit)s""",
             {"now": now, "limit": limit},
         )
     ).fetchall()
@@ -89,11 +103,11 @@ async def due(connection: Connection, now: datetime, limit: int) -> list[uuid.UU
 
 
 async def departed(connection: Connection, limit: int) -> list[int]:
-    """Whom the identity service says that it has deleted, and nobody erases yet."""
+    """Whom the identity service says that it has deleted, and whose erasure has not begun."""
     rows = await (
         await connection.execute(
             """select u.id from users u where u.status = 'deleted' and not exists (
-                 select from erasures e where e.user_id = u.id and e.state in ('waiting', 'erasing'))
+                 select from erasures e where e.user_id = u.id and e.state = 'erasing')
                order by u.id limit %s""",
             [limit],
         )
@@ -101,12 +115,21 @@ async def departed(connection: Connection, limit: int) -> list[int]:
     return [row[0] for row in rows]
 
 
+async def hasten(connection: Connection, user_id: int) -> None:
+    """What waits for its grace period to pass begins now."""
+    await connection.execute(
+        "update erasures set state = 'erasing', started_at = now() where user_id = %s and state = 'waiting'",
+        [user_id],
+    )
+
+
 async def begin(connection: Connection, erasure_id: uuid.UUID) -> Erasure | None:
-    """None where it is over, or was taken back. From here on it cannot be."""
+    """None where it is over, not due, or was taken back. From here on it cannot be."""
     async with connection.cursor(row_factory=class_row(Erasure)) as cursor:
         await cursor.execute(
             f"""update erasures set state = 'erasing', started_at = coalesce(started_at, now())
-                where id = %s and state in ('waiting', 'erasing') and due_at <= now() + interval '1 second'
+                where id = %s
+                  and (state = 'erasing' or state = 'waiting' and due_at <= now() + interval '1 second')
                 returning {_SEEN}, attempts, trouble""",
             [erasure_id],
         )
@@ -114,9 +137,30 @@ async def begin(connection: Connection, erasure_id: uuid.UUID) -> Erasure | None
 
 
 async def confirm(connection: Connection, erasure_id: uuid.UUID, name: str, step: Mapping[str, Any]) -> None:
+    """Of two jobs at the same erasure, the second finds nothing any more: what was confirmed first stays."""
     await connection.execute(
-        "update erasures set steps = steps || %s, trouble = null, attempts = 0 where id = %s",
+        "update erasures set steps = %s || steps, trouble = null, attempts = 0 where id = %s",
         [Jsonb({name: dict(step)}), erasure_id],
+    )
+
+
+async def confirm_held(
+    connection: Connection, erasure_id: uuid.UUID, name: str, step: Mapping[str, Any]
+) -> bool:
+    """False where it has not begun, is over, or has that step confirmed."""
+    cursor = await connection.execute(
+        """update erasures set steps = steps || %s, trouble = null, attempts = 0, next_attempt_at = now()
+           where id = %s and state = 'erasing' and trouble is not null and not jsonb_exists(steps, %s)""",
+        [Jsonb({name: dict(step)}), erasure_id, name],
+    )
+    return cursor.rowcount == 1
+
+
+async def look_again(connection: Connection, erasure_id: uuid.UUID) -> None:
+    """What is known elsewhere of the person, and what was confirmed of it, counts no more."""
+    await connection.execute(
+        "update erasures set remote = null, steps = steps - array['work', 'training'] where id = %s",
+        [erasure_id],
     )
 
 
@@ -138,10 +182,15 @@ async def finish(connection: Connection, erasure_id: uuid.UUID, at: datetime, re
 
 async def remote(connection: Connection, erasure_id: uuid.UUID) -> Remote | None:
     found = await fetch_value(connection, "select remote from erasures where id = %s", [erasure_id])
-    return (
-        None
-        if found is None
-        else Remote(found["subject"], found["customer"], tuple(found["versions"]), tuple(found["archives"]))
+    if found is None:
+        return None
+    return Remote(
+        found["subject"],
+        found["customer"],
+        found.get("mode"),  # not noted by an earlier release, nor are trainings
+        tuple(found["versions"]),
+        tuple(found["archives"]),
+        tuple(found.get("trainings", ())),
     )
 
 
@@ -153,6 +202,11 @@ async def remember(connection: Connection, erasure_id: uuid.UUID, known: Remote)
 
 async def subject_of(connection: Connection, user_id: int) -> str | None:
     return await fetch_value(connection, "select (select clerk_id from users where id = %s)", [user_id])
+
+
+async def address(connection: Connection, user_id: int) -> bytes | None:
+    """Sealed; None where they have none."""
+    return await fetch_value(connection, "select (select email from users where id = %s)", [user_id])
 
 
 async def mails_waiting(connection: Connection, user_id: int) -> int:
@@ -202,18 +256,35 @@ async def open_work(connection: Connection, user_id: int) -> tuple[list[int], li
     return found[0], found[1]
 
 
-async def traces(connection: Connection, user_id: int, subject: str) -> Remote:
-    """What is known elsewhere of this person."""
+async def traces(connection: Connection, user_id: int, subject: str | None) -> Remote:
+    """What is known elsewhere of this person, what is about to be deleted there included."""
     cursor = await connection.execute(
-        """select (select customer_id from payment_customers where user_id = %(user)s),
+        """with waiting as (
+             select args ->> 'version' as version, args ->> 'archive_id' as archive
+             from procrastinate.procrastinate_jobs
+             where status in ('todo', 'doing') and args ->> 'user_id' = %(user)s::text
+               and task_name in ('clones.delete_version', 'clones.delete_archive'))
+           select c.customer_id, c.mode,
              (select coalesce(array_agg(distinct version), '{}') from (
                 select version from models where user_id = %(user)s
-                union select version from runs where user_id = %(user)s) v where version is not null),
-             (select coalesce(array_agg(archive_id), '{}') from trainings
-                where user_id = %(user)s and archive_id is not null)""",
+                union select version from runs where user_id = %(user)s
+                union select version from waiting) v where version is not null),
+             (select coalesce(array_agg(distinct archive), '{}') from (
+                select archive_id as archive from trainings where user_id = %(user)s
+                union select archive from waiting) a where archive is not null),
+             (select coalesce(array_agg(provider_id), '{}') from trainings
+                where user_id = %(user)s and provider_id is not null and state <> 'succeeded')
+           from (values (1)) one left join payment_customers c on c.user_id = %(user)s""",
         {"user": user_id},
     )
     row = await cursor.fetchone()
-    assert row is not None  # noqa: S101 - a select without a table answers one row
-    customer, versions, archives = row
-    return Remote(subject, customer, tuple(sorted(versions)), tuple(archives))
+    assert row is not None  # noqa: S101 - one value is joined with at most one row
+    customer, mode, versions, archives, trainings = row
+    return Remote(
+        subject,
+        customer,
+        mode,
+        tuple(sorted(versions)),
+        tuple(sorted(archives)),
+        tuple(sorted(trainings)),
+    )

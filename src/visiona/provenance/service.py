@@ -20,13 +20,16 @@ class ProvenanceService:
         self._checker = checker
         self._throttle_secret = throttle_secret
 
-    async def check(self, client: ClientInfo, source: Path) -> Finding:
-        """What the image at `source` tells; it is read and not kept.
-
-        Raises `TooMany` (`too_many_attempts`), or `Invalid` with the code of the picture's refusal.
-        """
+    async def admit(self, client: ClientInfo) -> None:
+        """Before a file of theirs is taken in. Raises `TooMany` (`too_many_attempts`)."""
         async with self._database.transaction(Anonymous()) as connection:
             await count_attempt(connection, check_limits(self._throttle_secret, client))
+
+    async def check(self, source: Path) -> Finding:
+        """What the image at `source` tells; it is read and not kept.
+
+        Raises `Invalid` with the code of the picture's refusal.
+        """
         try:
             return await self._checker.check_provenance(source)
         except ImageRefused as error:

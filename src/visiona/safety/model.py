@@ -2,10 +2,11 @@
 
 import hashlib
 import hmac
+import ipaddress
 import re
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -28,6 +29,7 @@ class Limited(StrEnum):
     GENERATION = "generation"
     REPORT = "report"
     CHECK = "check"
+    EXPORT = "export"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,14 @@ DEFAULT_RATES: Final[Rates] = MappingProxyType(
         (Limited.GENERATION, "address"): Rate(1200, _HOUR),
         (Limited.REPORT, "address"): Rate(20, _HOUR),
         (Limited.CHECK, "address"): Rate(120, _HOUR),
+        (Limited.EXPORT, "person"): Rate(10, _DAY),
+        (Limited.EXPORT, "address"): Rate(100, _DAY),
     }
 )
 """A school or an office stands behind one address: what it may is several times what a person may."""
+
+NETWORKS_OF_A_SITE: Final = 16
+"""Of an IPv6 /48, taken together, as many may use up what each may."""
 
 _DOINGS: Final = MappingProxyType(
     {
@@ -68,6 +75,7 @@ _DOINGS: Final = MappingProxyType(
         Limited.GENERATION: "generations",
         Limited.REPORT: "reports",
         Limited.CHECK: "checks",
+        Limited.EXPORT: "copies of your data",
     }
 )
 
@@ -114,17 +122,30 @@ def allowances(
     secret: bytes, rates: Rates, limited: Limited, client: ClientInfo, user_id: int | None
 ) -> list[Counted]:
     """What is counted against, in one order for everybody, so that two requests never wait for each other."""
-    parties: list[tuple[Party, str]] = [("address", client.network)]
+    parties: list[tuple[Party, str, int]] = [("address", client.network, 1)]
+    site = _site(client.network)
+    if site is not None:
+        parties.append(("address", site, NETWORKS_OF_A_SITE))
     if user_id is not None:
-        parties.append(("person", str(user_id)))
+        parties.append(("person", str(user_id), 1))
     counted = [
         Counted(
-            hmac.digest(secret, f"{limited}\0{party}\0{name}".encode(), hashlib.sha256), rates[limited, party]
+            hmac.digest(secret, f"{limited}\0{party}\0{name}".encode(), hashlib.sha256),
+            replace(rates[limited, party], allowed=rates[limited, party].allowed * times),
         )
-        for party, name in parties
+        for party, name, times in parties
         if (limited, party) in rates
     ]
     return sorted(counted, key=lambda one: one.key)
+
+
+def _site(network: str) -> str | None:
+    """The /48 around an IPv6 network: whoever rents one has 65,536 networks to come from."""
+    try:
+        inner = ipaddress.ip_network(network)
+    except ValueError:
+        return None
+    return str(inner.supernet(new_prefix=48)) if inner.version == 6 else None
 
 
 def limit_reached(limited: Limited, wait_s: int) -> TooMany:

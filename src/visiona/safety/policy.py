@@ -9,10 +9,12 @@ are taken out before the rules look.
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from functools import cache
 from typing import Final
 
 from visiona.safety.lexicon import entries
+from visiona.safety.misspelling import names_famous, names_one
 from visiona.safety.model import Rule
 from visiona.safety.reading import readings, stars
 
@@ -21,6 +23,12 @@ UNDER_AGE: Final = (
     *("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
     *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen"),
 )
+UNDER_AGE_ORDINALS: Final = (
+    *("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"),
+    *("eleventh", "twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth"),
+)
+FULL_AGE: Final = 18
+_BORN: Final = re.compile(r"\bborn (?:in |on )?(?:[a-z0-9., ]{0,20}? )?((?:19|20)\d\d)\b")
 
 
 def broken_rule(*texts: str) -> Rule | None:
@@ -39,13 +47,21 @@ def broken_rule(*texts: str) -> Rule | None:
 @cache
 def _words(*names: str) -> re.Pattern[str]:
     """Whole words; a space in an entry may be missing in the text."""
-    joined = "|".join(_loose(entry) for name in names for entry in entries(name))
+    joined = "|".join(_loose(_worn(entry)) for name in names for entry in entries(name))
     return re.compile(rf"(?<!\w)(?:{joined})(?!\w)")
 
 
 @cache
 def _anywhere(name: str) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, entries(name))))
+
+
+def _worn(entry: str) -> str:
+    """With what covers somebody, and whose it is, put in."""
+    if "GARMENT" not in entry:
+        return entry
+    garment, whose = "|".join(entries("garments")), "|".join(entries("whose"))
+    return entry.replace("GARMENT", f"(?:{garment})").replace("WHOSE", f"(?:{whose})")
 
 
 def _loose(entry: str) -> str:
@@ -59,8 +75,20 @@ def _ages() -> re.Pattern[str]:
         r"(?:(?<![\d.,/:$€£#])(?:1[0-7]|0?[1-9])(?!\d|[.,:]\d)"
         rf"|{tens}(?<![a-z])(?:{'|'.join(UNDER_AGE)})(?![a-z]))"
     )
-    joined = "|".join(entry.replace("{n}", number) for entry in entries("ages"))
+    ordinal = (
+        r"(?:(?<!\d)(?:1st|2nd|3rd|[4-9]th|1[0-7]th)(?!\w)"
+        rf"|{tens}(?<![a-z])(?:{'|'.join(UNDER_AGE_ORDINALS)})(?![a-z]))"
+    )
+    abroad = rf"(?<![^\W\d_])(?:{'|'.join(entries('numbers_abroad'))})"
+    shorthands = {"{n}": number, "{nth}": ordinal, "{w}": "|".join(UNDER_AGE), "{abroad}": abroad}
+    joined = "|".join(_filled(entry, shorthands) for entry in entries("ages"))
     return re.compile(rf"(?<![^\W\d_])(?:{joined})")
+
+
+def _filled(entry: str, shorthands: dict[str, str]) -> str:
+    for shorthand, pattern in shorthands.items():
+        entry = entry.replace(shorthand, pattern)
+    return entry
 
 
 @cache
@@ -97,13 +125,24 @@ def _minors(text: str, shapes: Iterable[str]) -> bool:
             return True
         if _words("young").search(rest) and _words("suggestive").search(rest):
             return True
+        if names_one(rest, "often_misspelt_minors") or _born_lately(shape):
+            return True
     return _starred(text, "starred_minors")
+
+
+def _born_lately(shape: str) -> bool:
+    youngest = datetime.now(UTC).year - FULL_AGE
+    return any(int(found[1]) > youngest for found in _BORN.finditer(shape))
 
 
 def _nudity(text: str, shapes: Iterable[str]) -> bool:
     for shape in shapes:
         rest = _words("harmless_sexual").sub(" ", shape)
         if _words("sexual", "sexual_abroad").search(rest) or _anywhere("sexual_anywhere").search(shape):
+            return True
+        if _words("hinting").search(rest) and _words("hinted").search(rest):
+            return True
+        if names_one(rest, "often_misspelt_sexual"):
             return True
     return _starred(text, "starred_sexual")
 
@@ -123,7 +162,19 @@ def _of(name: str) -> Callable[[str, Iterable[str]], bool]:
 
 def _other_person(text: str, shapes: Iterable[str]) -> bool:
     known = (_famous(), _likeness(), _anywhere("famous_anywhere"))
-    return any(pattern.search(shape) for shape in shapes for pattern in known) or _names_somebody(text)
+    if any(pattern.search(shape) for shape in shapes for pattern in known):
+        return True
+    return any(names_famous(_without_namesakes(shape)) for shape in shapes) or _names_somebody(text)
+
+
+def _without_namesakes(shape: str) -> str:
+    """Streets, prizes and songs that bear somebody's name are nobody."""
+    return _borne_by_things().sub(" ", shape)
+
+
+@cache
+def _borne_by_things() -> re.Pattern[str]:
+    return re.compile(rf"(?:\w+ ){{1,3}}\w+(?:{'|'.join(entries('namesakes'))})\b")
 
 
 # Private people, as far as names tell.
@@ -145,11 +196,36 @@ _SINGLE: Final = re.compile(
 _STYLE: Final = re.compile(
     r"(?:style|spirit|manner|tradition|aesthetics?|mood|colou?rs|paintings?|works?|films?|movies?|music|songs|"
     r"books?|novels?|poems|art|statue|bust|concert|church|temple|school|museum|city|town|town hall|day|feast|"
-    r"university|by|inspired|homage|wearing|designed|directed|photographed|shot|wears?)"
+    r"university|reading|listening to|plays?|playing|studying|quoting|by|inspired|homage|wearing|designed|"
+    r"directed|photographed|shot|wears?)"
     r"(?: of| by| to)?(?: a| an| the)?(?: painting| film| movie| portrait)?(?: by| of)?\s*$",
     re.IGNORECASE,
 )
 """Before a name: it says whose work something is like, and draws nobody."""
+
+
+_FACE: Final = re.compile(
+    r"\b(?:(?:[Ff]ace|[Ll]ikeness|[Hh]ead)\s+of|(?:cara|rostro|rosto|faccia|viso)\s+d[eio]|(?:visage|t[eê]te)\s+d(?:e|u)|"
+    rf"Gesicht\s+von|Kopf\s+von)\s+({_NAME})"
+)
+"""Whose face it is to be: any name will do, where it is written as one."""
+
+
+_SHORT_TITLE: Final = 5
+
+
+@cache
+def _titled() -> re.Pattern[str]:
+    """A title and a name behind it, both as they are written."""
+    return re.compile(rf"\b(?P<title>(?i:{'|'.join(entries('titles'))}))\s+(?P<name>{_NAME})")
+
+
+def _is_addressed(found: "re.Match[str]") -> bool:
+    """A short title in small letters is something else: `at 200 ms. Then`."""
+    title = found["title"]
+    return (title[0].isupper() or len(title) > _SHORT_TITLE) and _bare(found["name"]) not in entries(
+        "not_named"
+    )
 
 
 @cache
@@ -164,15 +240,32 @@ def _names_somebody(text: str) -> bool:
     """A given name with a surname, or after whose it is."""
     shown = unicodedata.normalize("NFKC", "".join(c for c in text if unicodedata.category(c) != "Cf"))
     pairs = [*_PAIR.finditer(shown), *_SPOKEN.finditer(shown)]
-    if any(_is_full_name(found) and not _STYLE.search(shown[: found.start()]) for found in pairs):
+    if any(_is_full_name(found) and not _is_borne(shown, found) for found in pairs):
+        return True
+    if any(_is_addressed(found) for found in _titled().finditer(shown)):
+        return True
+    if any(_bare(found[1]) not in entries("not_surnames") for found in _FACE.finditer(shown)):
         return True
     alone = [*_related().finditer(shown), *_SINGLE.finditer(shown)]
     return any(_bare(found[1]) in entries("given_names") for found in alone)
 
 
+def _is_borne(shown: str, found: "re.Match[str]") -> bool:
+    """Whether the name is of a style, a book or a street rather than of somebody in the picture."""
+    behind = shown[found.end() :].casefold()
+    return _STYLE.search(shown[: found.start()]) is not None or _namesake().search(behind) is not None
+
+
+@cache
+def _namesake() -> re.Pattern[str]:
+    return re.compile(rf"^(?: \w+)?(?:{'|'.join(entries('namesakes'))})\b")
+
+
 def _is_full_name(found: "re.Match[str]") -> bool:
     given, surname = _bare(found[1]), _bare(found[2])
-    return given in entries("given_names") and surname not in entries("not_surnames")
+    if given not in entries("given_names") or surname in entries("not_surnames"):
+        return False
+    return f"{given} {surname}" not in entries("storied")
 
 
 def _bare(word: str) -> str:

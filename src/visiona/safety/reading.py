@@ -21,12 +21,30 @@ _APART: Final = re.compile(r"(?<!\w)(?:\w[\s.\-_*|/,·•~+]{1,3}){3,40}\w(?!\w)
 _INSIDE: Final = re.compile(r"(?<=[^\W\d_])[.\-_*|/·•~^`\u00b4+=#\"]{1,3}(?=[^\W\d_])")
 _RUNS: Final = re.compile(r"([^\W\d_])\1{2,}")
 _SPACES: Final = re.compile(r"\s+")
+_TALL: Final = re.compile("(?<=[a-z])I(?![A-Z])")
+"""A capital that looks like a small l, inside of a word."""
+_LAST_Z: Final = re.compile(r"(?<=[a-z])z\b")
+_VOWEL_V: Final = re.compile("(?<=[b-df-hj-np-tw-z])v(?=[b-df-hj-np-tw-z])")
+_WORD: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
+_MIXED: Final = re.compile("\\w*[\u0400-\u04ff]\\w*")
 _DASHES: Final = re.compile("[-_\u2010-\u2015]+")
+
+
+@cache
+def _respelt() -> dict[str, str]:
+    return dict(entry.split(" ", 1) for entry in entries("respelt"))
 
 
 @cache
 def _lookalikes() -> dict[int, int]:
     return {ord(pair[0]): ord(pair[1]) for pair in entries("lookalikes")}
+
+
+@cache
+def _cyrillic() -> dict[int, int]:
+    """A Latin letter, and the Cyrillic one that looks like it."""
+    pairs = [pair for pair in reversed(entries("lookalikes")) if "\u0400" <= pair[0] <= "\u04ff"]
+    return {ord(latin): ord(cyrillic) for cyrillic, latin in pairs}
 
 
 def readings(text: str) -> tuple[str, ...]:
@@ -36,12 +54,15 @@ def readings(text: str) -> tuple[str, ...]:
     bare = unicodedata.normalize("NFC", bare)
     # Whole words of other scripts are read as they are, too.
     latin = bare.translate(_lookalikes())
-    found = [plain, bare, latin]
+    found = [plain, bare, latin, _MARKS.sub("", unicodedata.normalize("NFD", _plain(_TALL.sub("l", text))))]
+    if latin != bare:
+        found.append(_MIXED.sub(lambda word: word[0].translate(_cyrillic()), bare))
     for letters in (bare, latin):
         close = _APART.sub(_joined, letters)
         calm = _RUNS.sub(r"\1", close)
         found += [close, calm, _INSIDE.sub("", calm)]
         found += [_unleet(calm, _LEET), _unleet(_unleet(calm, _LEET_L), _LEET)]
+        found += [_meant(letters), _VOWEL_V.sub("u", _LAST_Z.sub("s", letters))]
     return tuple(dict.fromkeys(_SPACES.sub(" ", _DASHES.sub(" ", reading)).strip() for reading in found))
 
 
@@ -66,6 +87,11 @@ def _joined(found: "re.Match[str]") -> str:
     """One word, and once more without its first letter: `a k i d` begins with a word of its own."""
     word = re.sub(r"[^\w]|_", "", found[0])
     return f"{word} {word[1:]}"
+
+
+def _meant(text: str) -> str:
+    """With words as they are spelt elsewhere."""
+    return _WORD.sub(lambda found: _respelt().get(found[0], found[0]), text)
 
 
 def _unleet(text: str, table: dict[int, int]) -> str:

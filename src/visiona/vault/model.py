@@ -60,7 +60,7 @@ class Cipher:
     does not open. Values and objects are sealed with keys of their own, derived from the person's.
     """
 
-    __slots__ = ("_objects", "_user_id", "_values")
+    __slots__ = ("__weakref__", "_objects", "_user_id", "_values")
 
     def __init__(self, user_id: int, key: bytes) -> None:
         self._user_id = user_id

@@ -2,6 +2,7 @@
 
 Every key is in two places, the store and its mirror, so that losing a machine loses no keys; what is
 destroyed is destroyed in both. A tombstone stays, and outlives the key: it holds the time and nothing else.
+Beside the keys are notes of consents that were withdrawn: a restored database does not know of them.
 No network call is made for a person whose key was used in the last minute.
 """
 
@@ -11,6 +12,7 @@ import hmac
 import logging
 import re
 import time
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
@@ -35,6 +37,7 @@ _INDEX = "index"
 _JSON = "application/json"
 _OBJECT = re.compile(r"u([1-9][0-9]*)/")
 _PERSON = re.compile(r"u([1-9][0-9]*)")
+_WITHDRAWN = re.compile(r"c([1-9][0-9]*)/([0-9a-f]{32})\.withdrawn")
 
 T = TypeVar("T")
 
@@ -54,6 +57,10 @@ class _Tombstone(msgspec.Struct, frozen=True):
     destroyed_at: datetime
 
 
+class _Withdrawal(msgspec.Struct, frozen=True):
+    withdrawn_at: datetime
+
+
 class Vault:
     """The keys of all people, and the one that addresses are looked up by.
 
@@ -70,6 +77,7 @@ class Vault:
         self._masters = {master.name: master for master in masters}
         self._clock = clock
         self._ciphers: dict[int, tuple[float, Cipher]] = {}
+        self._destroyed_here: set[int] = set()
         self._index_key: bytes | None = None
 
     @property
@@ -103,7 +111,7 @@ class Vault:
         """
         forbid_open_transaction("the key store")
         if await self.is_destroyed(user_id):
-            raise KeyDestroyed(f"the key of user {user_id} was destroyed")
+            raise _destroyed(_name(user_id))
         await self._write_new(_name(user_id))
         await self._stay_destroyed(_name(user_id))
         return await self.cipher(user_id)
@@ -117,10 +125,18 @@ class Vault:
             return known[1]
         self._ciphers.pop(user_id, None)
         cipher = Cipher(user_id, await self._load(_name(user_id)))
+        if user_id in self._destroyed_here:  # while it was on its way
+            raise _destroyed(_name(user_id))
         if len(self._ciphers) >= _CACHED:
             self._ciphers.pop(next(iter(self._ciphers)))
         self._ciphers[user_id] = (now, cipher)
+        asyncio.get_running_loop().call_later(CACHE_S, self._let_go, user_id, cipher)
         return cipher
+
+    def _let_go(self, user_id: int, cipher: Cipher) -> None:
+        """Of a key that nobody asks for again: no memory holds it for longer than it is used."""
+        if self._ciphers.get(user_id, (0, None))[1] is cipher:
+            del self._ciphers[user_id]
 
     async def ciphers(self, user_ids: Iterable[int]) -> dict[int, Cipher]:
         """Of those people who have a key."""
@@ -150,8 +166,30 @@ class Vault:
         tombstone = next((data for data in earlier if data), fresh)
         for store in self._stores:  # first everywhere known to be destroyed, so that nobody copies it back
             await _put(store, _tombstone(user_id), tombstone, create=True)
+        self._destroyed_here.add(user_id)
+        self._ciphers.pop(user_id, None)  # of somebody who read it just before
         for store in self._stores:
-            await _reach(lambda s=store: s.delete([_name(user_id) + ".json"]))
+            notes = await _reach(lambda s=store: s.list_keys(f"c{user_id}/"))
+            await _reach(lambda s=store, n=notes: s.delete([_name(user_id) + ".json", *n]))
+
+    async def note_withdrawal(self, user_id: int, consent_id: uuid.UUID) -> None:
+        """Outside the database, which may be restored as it was before. One place is enough: `bury` brings it
+        to the other. Say it before the consent is withdrawn there.
+        """
+        forbid_open_transaction("the key store")
+        note = msgspec.json.encode(_Withdrawal(self._clock.now()))
+        noted = [
+            await _put_if_possible(store, f"c{user_id}/{consent_id.hex}.withdrawn", note)
+            for store in self._stores
+        ]
+        if not any(noted):
+            raise _unavailable()
+
+    async def withdrawals(self) -> frozenset[tuple[int, uuid.UUID]]:
+        """Every consent that was withdrawn, and whose it was."""
+        names = frozenset[str]().union(*[await _listed(store) for store in self._stores])
+        found = (_WITHDRAWN.fullmatch(name) for name in names)
+        return frozenset((int(note[1]), uuid.UUID(hex=note[2])) for note in found if note)
 
     async def is_destroyed(self, user_id: int) -> bool:
         forbid_open_transaction("the key store")
@@ -203,6 +241,30 @@ class Vault:
             different=frozenset(different),
         )
 
+    async def bury(self) -> frozenset[int]:
+        """Destroy in every place what was destroyed in one: an old copy of the other was put back, or a
+        destruction did not come to its end. Answers whose keys those were. Names are read, and no key.
+        """
+        forbid_open_transaction("the key store")
+        listed = [await _listed(store) for store in self._stores]
+        keys = [_of_kind(names, "json") for names in listed]
+        tombstones = [_of_kind(names, "destroyed") for names in listed]
+        dead = frozenset[str]().union(*tombstones)
+        half = (dead - tombstones[0].intersection(*tombstones)) | (dead & frozenset[str]().union(*keys))
+        people = frozenset(int(name[1:]) for name in half)
+        for user_id in sorted(people):
+            await self.destroy(user_id)
+        await self._share_withdrawals(listed)
+        return people
+
+    async def _share_withdrawals(self, listed: Sequence[frozenset[str]]) -> None:
+        notes = [frozenset(filter(_WITHDRAWN.fullmatch, names)) for names in listed]
+        for place, known in zip(self._stores, notes, strict=True):
+            for name in frozenset[str]().union(*notes) - known:
+                copies = [await _read(store, name) for store in self._stores]
+                if note := next((copy for copy in copies if copy), None):
+                    await _put(place, name, note, create=True)
+
     async def sync_mirror(self) -> int:
         """Bring store and mirror to the same, and answer how many keys that concerned.
 
@@ -210,9 +272,7 @@ class Vault:
         and is never brought back. Two different keys of one person are left as they are.
         """
         survey = await self.survey()
-        for user_id in sorted(survey.destroyed):
-            if _name(user_id) in survey.in_one_place | survey.left_over:
-                await self.destroy(user_id)
+        await self.bury()
         dead = {_name(user_id) for user_id in survey.destroyed}
         for name in sorted(survey.in_one_place - dead):
             await self._write_new(name)
@@ -284,9 +344,11 @@ class Vault:
                 _read(store, f"{name}.json"), _read(store, f"{name}.destroyed")
             )
             if tombstone is not None:
-                raise KeyDestroyed(f"the key {name} was destroyed")
+                raise _destroyed(name)
             if data is not None:
                 return await self._unwrap(name, data)
+        if _PERSON.fullmatch(name) and await self.is_destroyed(int(name[1:])):
+            raise _destroyed(name)  # between the two reads
         raise KeyMissing(f"there is no key {name} in the key store")
 
     async def _unwrap(self, name: str, data: bytes) -> bytes:
@@ -366,8 +428,16 @@ def _key_file(data: bytes) -> _KeyFile:
 
 async def _names(store: ObjectStore, kind: str) -> frozenset[str]:
     """Of the keys (`json`) or of the tombstones (`destroyed`) in a store."""
+    return _of_kind(await _listed(store), kind)
+
+
+async def _listed(store: ObjectStore) -> frozenset[str]:
     forbid_open_transaction("the key store")
-    found = (key.rpartition(".") for key in await _reach(lambda: store.list_keys("")))
+    return frozenset(await _reach(lambda: store.list_keys("")))
+
+
+def _of_kind(names: Iterable[str], kind: str) -> frozenset[str]:
+    found = (name.rpartition(".") for name in names)
     return frozenset(
         name for name, _, ending in found if ending == kind and (name == _INDEX or _PERSON.fullmatch(name))
     )
@@ -388,6 +458,15 @@ async def _put(store: ObjectStore, key: str, data: bytes, *, create: bool) -> bo
     return await _reach(lambda: store.put_bytes(key, data, _JSON, create=create))
 
 
+async def _put_if_possible(store: ObjectStore, key: str, data: bytes) -> bool:
+    """Whether it is there now; the log says why not."""
+    try:
+        await _put(store, key, data, create=True)
+    except Unavailable:
+        return False
+    return True
+
+
 async def _reach(call: Callable[[], Awaitable[T]]) -> T:
     """However a store or a master key fails, it is the same to whoever needs a key."""
     try:
@@ -399,6 +478,10 @@ async def _reach(call: Callable[[], Awaitable[T]]) -> T:
         # Stores fail in ways of their own, and may repeat addresses and credentials.
         logger.error("the key store fails: %s", type(error).__name__)  # noqa: TRY400 - as above
         raise _unavailable() from error
+
+
+def _destroyed(name: str) -> KeyDestroyed:
+    return KeyDestroyed(f"the key {name} was destroyed")
 
 
 def _unavailable() -> Unavailable:

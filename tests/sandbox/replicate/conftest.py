@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -242,30 +243,33 @@ def specification() -> SpecChecker | None:
     return SpecChecker(json.loads(_SPECIFICATION.read_text()))
 
 
+@contextmanager
+def run_replicate(
+    folder: Path, specification: SpecChecker | None = None, **settings: Any
+) -> Iterator[Server]:
+    """A sandbox whose records lie in `folder`; it ends with the block."""
+    with socket.create_server(("127.0.0.1", settings.pop("port", 0))) as listener:
+        base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        quick = {"training_seconds": 0.2, "generation_seconds": 0.1, "version_delete_seconds": 0.3}
+        config = ReplicateSandboxConfig(folder, base, TOKEN, SECRET, **{**quick, **settings})
+        options = uvicorn.Config(create_app(config), log_level="error", timeout_graceful_shutdown=1)
+        runner = uvicorn.Server(options)
+        thread = threading.Thread(target=runner.run, kwargs={"sockets": [listener]})
+        thread.start()
+        server = Server(base, config, specification)
+        try:
+            wait_until(lambda: runner.started)
+            yield server
+        finally:
+            server.close()
+            runner.should_exit = True
+            thread.join()
+
+
 @pytest.fixture(scope="session")
 def run_sandbox(specification: SpecChecker | None) -> Callable[..., Any]:
     """A context manager that runs a sandbox: `with run_sandbox(folder, training_seconds=1) as server`."""
-
-    @contextmanager
-    def run(folder: Path, **settings: Any) -> Iterator[Server]:
-        with socket.create_server(("127.0.0.1", settings.pop("port", 0))) as listener:
-            base = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            quick = {"training_seconds": 0.2, "generation_seconds": 0.1, "version_delete_seconds": 0.3}
-            config = ReplicateSandboxConfig(folder, base, TOKEN, SECRET, **{**quick, **settings})
-            options = uvicorn.Config(create_app(config), log_level="error", timeout_graceful_shutdown=1)
-            runner = uvicorn.Server(options)
-            thread = threading.Thread(target=runner.run, kwargs={"sockets": [listener]})
-            thread.start()
-            server = Server(base, config, specification)
-            try:
-                wait_until(lambda: runner.started)
-                yield server
-            finally:
-                server.close()
-                runner.should_exit = True
-                thread.join()
-
-    return run
+    return partial(run_replicate, specification=specification)
 
 
 @pytest.fixture(scope="session")

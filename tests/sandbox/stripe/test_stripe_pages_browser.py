@@ -1,5 +1,6 @@
 """The hosted pages in a real browser: light, dark, on a phone, without scripts, by keyboard alone."""
 
+import os
 import runpy
 from collections.abc import Generator
 from pathlib import Path
@@ -69,6 +70,8 @@ def new_page(browser: Browser, merchant: Merchant, complaints: list[str], **opti
 
 
 def screenshot(page: Page, name: str) -> None:
+    if not os.environ.get("VISIONA_TEST_PICTURES"):
+        return
     folder = ROOT / "test-results"
     folder.mkdir(exist_ok=True)
     page.screenshot(path=folder / f"stripe-{name}.png", full_page=True)

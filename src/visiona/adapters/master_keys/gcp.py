@@ -79,12 +79,18 @@ class GcpMasterKey(ManagedMasterKey):
         from google.cloud.kms_v1 import KeyManagementServiceClient  # noqa: PLC0415 - loaded when first used
 
         if self._endpoint is None:
-            return KeyManagementServiceClient(transport="rest")
+            return _unled(KeyManagementServiceClient(transport="rest"))
         rest = KeyManagementServiceClient.get_transport_class("rest")
         parts = urlsplit(self._endpoint)
         make: Any = rest  # the base class does not know the scheme
         transport = make(host=parts.netloc, url_scheme=parts.scheme, credentials=AnonymousCredentials())
-        return KeyManagementServiceClient(transport=transport)
+        return _unled(KeyManagementServiceClient(transport=transport))
+
+
+def _unled(client: Any) -> Any:
+    """The client, led nowhere by redirects: what is to be wrapped is for its own service."""
+    client.transport._session.max_redirects = 0  # noqa: SLF001 - the transport has no setting for it
+    return client
 
 
 _ONCE: dict[str, Any] = {"retry": None, "timeout": CALL_TIMEOUT_S}

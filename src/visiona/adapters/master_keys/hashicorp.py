@@ -93,5 +93,6 @@ class VaultMasterKey(ManagedMasterKey):
     def _transit(self) -> Any:
         from hvac import Client  # noqa: PLC0415 - loaded when first used
 
-        client: Any = Client(url=self._endpoint, timeout=round(CALL_TIMEOUT_S))
+        # Followed, a redirect would take the token along to whichever host it names.
+        client: Any = Client(url=self._endpoint, timeout=round(CALL_TIMEOUT_S), allow_redirects=False)
         return client.secrets.transit

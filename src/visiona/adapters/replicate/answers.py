@@ -169,6 +169,10 @@ def read_model(body: bytes) -> Model:
     return decode(body, Model)
 
 
+def read_presence(_body: bytes) -> None:
+    """Of what was asked for only to see whether it is there."""
+
+
 def read_signing_secret(body: bytes) -> str:
     return decode(body, SigningSecret).key
 

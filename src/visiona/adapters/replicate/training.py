@@ -13,6 +13,8 @@ from visiona.adapters.replicate.answers import (
     read_archive,
     read_input_schema,
     read_model,
+    read_page,
+    read_presence,
     read_training,
 )
 from visiona.adapters.replicate.client import ReplicateClient
@@ -45,8 +47,13 @@ class ReplicateTrainer:
         known = self._destinations.get(shard)
         if known is not None:
             return known
-        owner = await self._client.owner()
-        name = f"{self._client.config.destination_prefix}-{shard:02d}"
+        owner, name = await self._place(shard)
+        return await self._make_destination(shard, owner, name)
+
+    async def _place(self, shard: int) -> tuple[str, str]:
+        return await self._client.owner(), f"{self._client.config.destination_prefix}-{shard:02d}"
+
+    async def _make_destination(self, shard: int, owner: str, name: str) -> str:
         model = await self._create_or_get(owner, name)
         if model.owner.casefold() != owner.casefold() or model.visibility != "private":
             # Weights of persons would be open to everyone, or to somebody else.
@@ -73,9 +80,22 @@ class ReplicateTrainer:
         try:
             return await self._client.post(path, training_body(order), read_training)
         except ProviderNotFound:
-            # The destination may have been deleted since it was ensured: look again next time.
-            self._destinations.clear()
-            raise
+            # The destination may have been removed since it was ensured, empty as it was.
+            if not await self._made_again(order.destination):
+                raise
+        return await self._client.post(path, training_body(order), read_training)
+
+    async def _made_again(self, destination: str) -> bool:
+        """False where it is there, and so something else is not."""
+        shard = next((known for known, name in self._destinations.items() if name == destination), None)
+        self._destinations.clear()
+        try:
+            await self._client.get(f"/models/{destination}", read_model)
+        except ProviderNotFound:
+            if shard is not None:
+                await self.ensure_destination(shard)
+            return shard is not None
+        return False
 
     async def find_training(self, order: TrainingOrder, since: datetime) -> TrainingReport | None:
         def made_from_order(job: ListedJob) -> bool:
@@ -101,7 +121,26 @@ class ReplicateTrainer:
     async def input_schema(self, version: str) -> dict[str, Any]:
         return await self._client.get(version_path(version), read_input_schema)
 
-    async def delete_version(self, version: str) -> None:
+    async def delete_version(self, version: str) -> bool:
         path = version_path(version)
-        with contextlib.suppress(ProviderNotFound):
+        try:
             await self._client.delete(path)
+            await self._client.get(path, read_presence)
+        except ProviderNotFound:
+            return True
+        return False
+
+    async def remove_destination(self, shard: int) -> bool:
+        self._destinations.pop(shard, None)
+        owner, name = await self._place(shard)
+        path = f"/models/{owner}/{name}"
+        try:
+            await self._client.delete(path)
+        except ProviderNotFound:
+            return True
+        except ProviderRejected:
+            # How a model with versions is refused is not documented.
+            if not (await self._client.get(f"{path}/versions", read_page)).results:
+                raise
+            return False
+        return True

@@ -46,14 +46,8 @@ class StripePayments:
 
     async def customer(self, order: CustomerOrder) -> str:
         """One with the same e-mail but another reference, or none, is somebody else's: left alone."""
-        found = await self._calls.every(
-            "find customer",
-            lambda v1, page: v1.customers.list_async({**page, "email": order.email}),
-            Customer,
-        )
-        for customer in found:
-            if not customer.deleted and (customer.metadata or {}).get(_USER) == order.reference:
-                return customer.id
+        for known in await self.customers_of(order.reference, order.email):
+            return known
         made = await self._calls.post(
             "create customer",
             lambda v1, options: v1.customers.create_async(
@@ -63,6 +57,18 @@ class StripePayments:
             key=order.key,
         )
         return made.id
+
+    async def customers_of(self, reference: str, email: str) -> list[str]:
+        found = await self._calls.every(
+            "find customer",
+            lambda v1, page: v1.customers.list_async({**page, "email": email}),
+            Customer,
+        )
+        return [
+            customer.id
+            for customer in found
+            if not customer.deleted and (customer.metadata or {}).get(_USER) == reference
+        ]
 
     async def open_checkout(self, order: CheckoutOrder) -> Checkout:
         price_id = await active_price(self._calls, order.lookup_key)
@@ -126,12 +132,19 @@ class StripePayments:
             )
 
     async def delete_customer(self, customer_id: str) -> None:
-        with contextlib.suppress(ProviderNotFound):
+        try:
             await self._calls.post(
                 "delete customer",
                 lambda v1, options: v1.customers.delete_async(customer_id, {}, options),
                 Customer,
             )
+        except ProviderNotFound:
+            # Those who were deleted before cannot be again, but are still shown.
+            known = await self._calls.get(
+                "retrieve customer", lambda v1: v1.customers.retrieve_async(customer_id), Customer
+            )
+            if not known.deleted:
+                raise
 
     async def customer_of_charge(self, charge_id: str) -> str | None:
         charge = await self._calls.get(

@@ -5,8 +5,8 @@ A stream ends with its session: whoever is logged out or suspended is told nothi
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any, Final, TypeVar
 
 import msgspec
 from litestar import Request, get
@@ -17,6 +17,7 @@ from visiona.bootstrap import App
 from visiona.core.errors import NotFound, TooMany, Unavailable
 from visiona.db.actor import UserActor
 from visiona.db.events import Event
+from visiona.entrypoints.api.exports import export_view
 from visiona.entrypoints.api.security import TheApp, actor_of, session_of
 from visiona.entrypoints.api.views import model_view, run_view
 
@@ -26,10 +27,15 @@ STREAM_LIFETIME_S = 600.0
 # Of one person: each costs a look at the database for every event.
 MAX_STREAMS = 50
 
+_T = TypeVar("_T")
+# The loop itself holds a task only weakly.
+_READINGS: Final[set[asyncio.Task[Any]]] = set()
+
 
 @get("/api/events", media_type="text/event-stream")
 async def events(app: TheApp, request: Request[Any, Any, Any]) -> Stream:
-    """Events `model` and `run` carry what `/api/models/status` and `/api/generate/{id}` answer.
+    """Events `model`, `run` and `export` carry what `/api/models/status`, `/api/generate/{id}` and
+    `/api/account/exports/{id}` answer.
 
     `resync` means that events may have been missed: read the lists again.
     """
@@ -56,11 +62,23 @@ async def _stream(app: App, actor: UserActor, session: Session) -> AsyncGenerato
                     event = await queue.get()
             if event is not None and event.topic == "closing":
                 return
-            if not await _may_listen(app, session):
+            if not await _to_its_end(_may_listen(app, session)):
                 return
-            message = b": still here\n\n" if event is None else await _message(app, actor, event)
+            message = b": still here\n\n"
+            if event is not None:
+                message = await _to_its_end(_message(app, actor, event))
             if message is not None:
                 yield message
+
+
+async def _to_its_end(reading: Coroutine[Any, Any, _T]) -> _T:
+    """Whoever listens may leave meanwhile: a query that is broken off costs its connection, and these are
+    short.
+    """
+    task = asyncio.create_task(reading)
+    _READINGS.add(task)
+    task.add_done_callback(_READINGS.discard)
+    return await asyncio.shield(task)
 
 
 async def _may_listen(app: App, session: Session) -> bool:
@@ -79,6 +97,8 @@ async def _message(app: App, actor: UserActor, event: Event) -> bytes | None:
         elif event.topic == "run":
             run, images = await app.generations.get(actor, event.id)
             data = await run_view(app, run, images)
+        elif event.topic == "export":
+            data = export_view(await app.exports.find(actor, event.id))
         else:
             data = {}
     except NotFound:

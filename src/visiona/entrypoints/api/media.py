@@ -9,7 +9,7 @@ from litestar.response import Stream
 
 from visiona.entrypoints.api import problems
 from visiona.entrypoints.api.security import TheApp
-from visiona.objects.model import ByteRange, RangeNotSatisfiable, content_type_of
+from visiona.objects.model import ByteRange, RangeNotSatisfiable, content_type_of, day_of, is_export
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -30,8 +30,10 @@ async def media(
     """One range at most is answered; of more than one, as of what cannot be understood, the whole."""
     name = key.lstrip("/")
     wanted = _wanted(request, _etag(name))
+    # A copy of somebody's data can be had for as long as it is kept, whatever its link says.
+    room = app.exports if is_export(name) else app.objects
     try:
-        found = await app.objects.open_link(name, expires, signature, wanted)
+        found = await room.open_link(name, expires, signature, wanted)
     except RangeNotSatisfiable as error:
         return problems.respond(
             416,
@@ -40,23 +42,33 @@ async def media(
             headers={"Content-Range": f"bytes */{error.size}"},
         )
     status = 200 if wanted is None else 206
+    kind = content_type_of(name)
     length = found.end - found.start
     headers = {
         "Accept-Ranges": "bytes",
-        "Cache-Control": f"private, max-age={int(expires - app.clock.now().timestamp())}, immutable",
-        "Content-Disposition": "inline",
+        **_keeping(name, kind, int(expires - app.clock.now().timestamp())),
         "Content-Length": str(length),
         "ETag": _etag(name),
     }
     if wanted is not None:
         headers["Content-Range"] = f"bytes {found.start}-{found.end - 1}/{found.size}"
-    kind = content_type_of(name)
     if request.method == HttpMethod.HEAD:
         return Response(b"", media_type=kind, headers=headers, status_code=status)
     if length <= _AT_ONCE:
         content = b"".join([piece async for piece in found.body])
         return Response(content, media_type=kind, headers=headers, status_code=status)
     return Stream(found.body, media_type=kind, headers=headers, status_code=status)
+
+
+def _keeping(name: str, kind: str, seconds: int) -> dict[str, str]:
+    """Pictures are shown, and kept for as long as their link lives; a copy of somebody's data is saved where
+    they want it, and nowhere else.
+    """
+    if kind.startswith("image/"):
+        kept, how = f"private, max-age={seconds}, immutable", "inline"
+    else:
+        kept, how = "no-store", f'attachment; filename="visiona-export-{day_of(name)}.zip"'
+    return {"Cache-Control": kept, "Content-Disposition": how}
 
 
 def _etag(name: str) -> str:

@@ -16,3 +16,10 @@ IdempotencyHeader = Annotated[
         description="The same key with the same body spends once and answers the same result.",
     ),
 ]
+
+
+def row_id(text: str) -> int | None:
+    """The id that stands in a page's address; None where it is left empty, as a form without scripts does, or
+    is no id.
+    """
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

@@ -7,6 +7,7 @@ import msgspec
 from litestar import Request, Response, delete, get, post
 from litestar.params import FromPath, JSONBody
 
+from visiona.bootstrap import App
 from visiona.core.clock import rfc3339
 from visiona.entrypoints.api.admin import admin_of
 from visiona.entrypoints.api.parameters import RowId
@@ -17,7 +18,8 @@ AnyRequest = Request[Any, Any, Any]
 
 
 class ErasureView(msgspec.Struct):
-    """`receipt` is the code under which the receipt is had afterwards: at `/receipts/` and the code.
+    """`receipt` is the code under which the receipt is had afterwards: at `/receipts/` and the code as
+    a page, at `/api/receipts/` and the code as a file.
 
     `state` is `waiting`, while it can be taken back, or `erasing`.
     """
@@ -79,19 +81,28 @@ async def order_erasure(
     return OrderView(str(await app.privacy.order(admin_of(request), user_id, data.reason)))
 
 
-@get("/receipts/{code:str}")
+@get("/api/receipts/{code:str}")
 async def show_receipt(app: TheApp, code: FromPath[str]) -> Response[bytes]:
     """What was deleted, signed; 202 and nothing while it is not over."""
+    return receipt_file(code, await read_receipt(app, code))
+
+
+async def read_receipt(app: App, code: str) -> bytes | None:
+    """None while the erasure is not over. Raises `NotFound`."""
     try:
         wanted = uuid.UUID(code)
     except ValueError:
         raise receipt_not_found() from None
-    data = await app.privacy.receipt(wanted)
+    return await app.privacy.receipt(wanted)
+
+
+def receipt_file(code: str, data: bytes | None) -> Response[bytes]:
+    """As `read_receipt` answered for this code, to be kept as it is: what is signed are these very words."""
+    headers = {"Cache-Control": "no-store", "X-Robots-Tag": "noindex"}
+    if data is not None:
+        headers["Content-Disposition"] = f'attachment; filename="visiona-receipt-{uuid.UUID(code)}.json"'
     return Response(
-        data or b"{}",
-        status_code=200 if data else 202,
-        media_type="application/json",
-        headers={"Cache-Control": "no-store"},
+        data or b"{}", status_code=200 if data else 202, media_type="application/json", headers=headers
     )
 
 

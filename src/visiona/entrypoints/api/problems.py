@@ -145,7 +145,9 @@ def on_provider_error(_: Request[Any, Any, Any], error: ProviderError) -> Respon
 
 
 def on_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    logger.error("unexpected error in %s %s", request.method, request.scope["path"], exc_info=error)
+    # The route and not the address: some have a secret in their path.
+    route = request.scope.get("path_template", "no route")
+    logger.error("unexpected error in %s %s", request.method, route, exc_info=error)
     return respond(500, "internal_error", "Something went wrong on our side. Try again; nothing was charged.")
 
 

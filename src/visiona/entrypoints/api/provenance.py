@@ -57,6 +57,7 @@ async def find(app: App, request: AnyRequest) -> Finding:
     """Of the file in the form field `image`. Raises what `receive_files` and the service raise, and
     `TooLarge` (`file_too_large`).
     """
+    await app.provenance.admit(client_of(request))
     with scratch_folder() as folder:
         [file] = await receive_files(
             request, folder, field="image", max_files=1, max_file_bytes=MAX_FILE_BYTES
@@ -66,7 +67,7 @@ async def find(app: App, request: AnyRequest) -> Finding:
             raise TooLarge(
                 "file_too_large", f"This file has more than {limit} MB. Check a smaller copy of it."
             )
-        return await app.provenance.check(client_of(request), file.path)
+        return await app.provenance.check(file.path)
 
 
 HANDLERS = [check_image]

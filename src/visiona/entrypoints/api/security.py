@@ -39,6 +39,7 @@ AnyConnection = ASGIConnection[Any, Any, Any, Any]
 _STRIPE_PAGES = ("https://checkout.stripe.com", "https://billing.stripe.com", "https://invoice.stripe.com")
 
 _HEADERS = {
+    "Cache-Control": "no-store",  # of whatever does not say itself how long it may be kept
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), geolocation=(), microphone=(), payment=(self)",

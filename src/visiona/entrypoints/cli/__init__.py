@@ -1,7 +1,9 @@
 """The `visiona` command: the person's commands, which speak HTTP to a server, and the operator's."""
 
+import resource
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -22,6 +24,7 @@ from visiona.entrypoints.cli import (
     vault,
 )
 from visiona.entrypoints.cli.errors import CommandFailed
+from visiona.entrypoints.cli.leaving import own_process
 from visiona.entrypoints.cli.options import remember_server
 from visiona.entrypoints.cli.output import fail
 from visiona.entrypoints.cli.servers import DEFAULT_SERVER
@@ -40,7 +43,16 @@ def _print_version(wanted: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and exit with its status; `arguments` are the process's own by default."""
+    """Run one command and exit with its status: the one that this process was started for; with `arguments`,
+    in a process that goes on, that of these.
+    """
+    with own_process() if arguments is None else nullcontext():
+        _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> None:
+    # Keys and pictures are in memory: no crash writes that to a disk, of this process or what it starts.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         build_app()(args=arguments, prog_name="visiona")
     except CommandFailed as failure:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from visiona.ports.errors import ProviderError
 from visiona.ports.payments import PublishedThing
 from visiona.privacy.model import Erasure
 from visiona.settings import STRIPE_WEBHOOK_PATH, Settings, SettingsError, read_settings
+from visiona.vault.model import KeyDestroyed, KeyMissing
 
 T = TypeVar("T")
 
@@ -170,6 +172,47 @@ def erase_user(email: str) -> UUID:
     return _with_app(order)
 
 
+def export_user(email: str, target: Path, progress: Callable[[int], None]) -> None:
+    """Everything that is kept of the person with this address, as a ZIP at `target`."""
+
+    async def told(percent: int) -> None:
+        progress(percent)
+
+    async def write(app: App) -> None:
+        user = await app.accounts.find_by_email(email)
+        await app.exports.hand_over(UserActor(user.id), target, told)
+
+    _with_app(write)
+
+
+def confirm_step(code: UUID, step: str) -> None:
+    """Raises `CommandFailed` where no erasure is held up by it."""
+
+    async def confirm(app: App) -> bool:
+        return await app.privacy.confirm_by_hand(code, step)
+
+    if not _with_app(confirm):
+        raise CommandFailed("No erasure with this code waits for that: see `visiona privacy list`.")
+
+
+def find_receipt(code: UUID) -> bytes:
+    """As it was signed. Raises `CommandFailed` where there is none, or not yet, or it was changed."""
+
+    async def find(app: App) -> bytes:
+        data = await app.privacy.receipt(code)
+        if data is None:
+            known = next((one for one in await app.privacy.recent() if one.id == code), None)
+            trouble = "" if known is None or known.trouble is None else f" It is held up by {known.trouble}."
+            raise CommandFailed(f"That erasure is not over.{trouble}")
+        app.privacy.verify_receipt(data)
+        return data
+
+    try:
+        return _with_app(find)
+    except ValueError as error:
+        raise CommandFailed(f"It does not count: {error}.") from None
+
+
 def read_receipt(data: bytes) -> Mapping[str, object]:
     """Raises `CommandFailed` for one that this Visiona did not sign."""
 
@@ -237,6 +280,8 @@ def _with_app(
             )
         except VisionaError as error:
             raise CommandFailed(error.detail) from error
+        except (KeyMissing, KeyDestroyed) as error:
+            raise CommandFailed("Their key is gone: nothing of theirs can be read any more.") from error
         except RetryLater as error:
             raise CommandFailed(f"It cannot be done now: {error}.") from error
         except ProviderError as error:

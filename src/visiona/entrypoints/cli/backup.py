@@ -24,10 +24,6 @@ From = Annotated[
     str | None, typer.Option("--from", metavar="URL", help="Where the backups are; else VISIONA_BACKUP_URL.")
 ]
 
-# The threads of the object store let go of Python a moment after they have answered. Python 3.11 ends them
-# while it shuts down itself, which they take for a crash: the process would abort, once in some forty times.
-SETTLING_S = 0.1
-
 # Everything below loads what it needs when it runs: `visiona --help` must not load a web server.
 # ruff: noqa: PLC0415
 
@@ -247,15 +243,8 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         *(AlreadyRunningError, DatabaseBusyError, NotEmptyError, UnfitRoleError, EmbeddedServerError),
         *(NothingToRestore, BackupFailed, RecoveryFailed, Damaged, RestoreRefused, ProviderError, OSError),
     )
-
-    async def run() -> T:
-        try:
-            return await work
-        finally:
-            await asyncio.sleep(SETTLING_S)
-
     try:
-        return asyncio.run(run())
+        return asyncio.run(work)
     except told as error:
         raise CommandFailed(str(error)) from error
 

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import uvicorn
 
 from visiona.db.events import EventHub
+from visiona.entrypoints.logs import QuietFormatter
 from visiona.sandbox.guard import SandboxInProductionError
 from visiona.settings import (
     CLERK_WEBHOOK_PATH,
@@ -25,8 +26,6 @@ from visiona.settings import (
     SettingsError,
     read_settings,
 )
-
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 def serve_forever(*, supervised: bool) -> None:
@@ -210,7 +209,9 @@ async def _serve_together(apps: Sequence[tuple[object, int]]) -> None:
 def _start(*, supervised: bool) -> Settings:
     settings = read_settings()
     os.umask(0o077)  # whatever is written is about somebody, and nobody else's business
-    logging.basicConfig(level=settings.log_level, format=LOG_FORMAT, stream=sys.stderr)
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(QuietFormatter())
+    logging.basicConfig(level=settings.log_level, handlers=[lines])
     # They log every job, request and step of their start at INFO; ours say what matters.
     for name in ("procrastinate", "httpx", "httpx2", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -18,6 +18,7 @@ from litestar.response import Redirect
 
 from visiona.administration.model import (
     ENDINGS,
+    ERASURES,
     GIFTS,
     LISTS,
     RETURNS,
@@ -38,7 +39,7 @@ from visiona.bootstrap import App
 from visiona.core.errors import NotFound, VisionaError
 from visiona.db.actor import AdminActor
 from visiona.entrypoints.api.admin import admin_of
-from visiona.entrypoints.api.parameters import RowId
+from visiona.entrypoints.api.parameters import RowId, row_id
 from visiona.entrypoints.api.security import Caller, TheApp, actor_of, caller_of
 from visiona.entrypoints.web.audit_words import REASONS, action_labels, log_lines
 from visiona.entrypoints.web.history import history
@@ -57,6 +58,7 @@ _DONE: Final = {
     "suspended": "The account is suspended.",
     "unsuspended": "The suspension is lifted.",
     "sessions": "All sessions are ended.",
+    "erased": "The deletion is ordered.",
 }
 
 _SOURCES: Final = {
@@ -88,7 +90,7 @@ SupportBody = Annotated[SupportForm, Body(media_type=RequestEncodingType.URL_ENC
 
 @get("/account/history")
 async def own_history(app: TheApp, request: AnyRequest, before: FromQuery[str] = "") -> Response[str]:
-    entries = await app.administration.own_history(actor_of(request), LINES_SHOWN + 1, _row_id(before))
+    entries = await app.administration.own_history(actor_of(request), LINES_SHOWN + 1, row_id(before))
     lines, earlier = _paged(log_lines(entries, own=True), LINES_SHOWN)
     return await page(
         app,
@@ -102,7 +104,7 @@ async def own_history(app: TheApp, request: AnyRequest, before: FromQuery[str] =
 
 @post("/account/support-access", page="/account", status_code=303)
 async def allow_support(app: TheApp, request: AnyRequest, data: SupportBody) -> Redirect:
-    await app.administration.allow_support(actor_of(request), _row_id(data.hours) or 0)
+    await app.administration.allow_support(actor_of(request), row_id(data.hours) or 0)
     return Redirect("/account#support", status_code=303)
 
 
@@ -124,7 +126,7 @@ async def people(
     before: FromQuery[str] = "",
 ) -> Response[str]:
     chosen = _list(list)
-    last = _row_id(before)
+    last = row_id(before)
     if chosen is None:
         search = read_search(q[:254], PEOPLE_SHOWN + 1, last)
     else:
@@ -157,11 +159,11 @@ async def acts(
     last = _day(until)
     wanted = Filter(
         LINES_SHOWN + 1,
-        user_id=_row_id(who),
+        user_id=row_id(who),
         action=action[:255] or None,
         since=_day(since),
         until=None if last is None else last + timedelta(days=1),
-        before=_row_id(before),
+        before=row_id(before),
     )
     found: list[Entry] = []
     flashes: list[Flash] = []
@@ -204,7 +206,7 @@ async def content(
     app: TheApp, request: AnyRequest, user_id: RowId, before: FromQuery[str] = ""
 ) -> Response[str]:
     admin = admin_of(request)
-    found = await app.administration.content(admin, user_id, CONTENT_SHOWN + 1, _row_id(before))
+    found = await app.administration.content(admin, user_id, CONTENT_SHOWN + 1, row_id(before))
     record = await app.administration.look(admin, user_id)
     shown, earlier = _paged(found, CONTENT_SHOWN)
     return await page(
@@ -259,6 +261,14 @@ async def end_sessions(
     return await _acted(app, request, user_id, act, "sessions")
 
 
+@post("/admin/users/{user_id:int}/erase", page="/admin", status_code=303)
+async def erase(app: TheApp, request: AnyRequest, user_id: RowId, data: ActBody) -> Response[str] | Redirect:
+    async def act(admin: AdminActor) -> None:
+        await app.privacy.order(admin, user_id, chosen_reason(data.reason, ERASURES))
+
+    return await _acted(app, request, user_id, act, "erased")
+
+
 async def _acted(
     app: App, request: AnyRequest, user_id: int, act: Callable[[AdminActor], Awaitable[None]], done: str
 ) -> Response[str] | Redirect:
@@ -278,7 +288,7 @@ async def _person(
 ) -> Response[str]:
     admin, catalogue = admin_of(request), app.billing.catalogue
     record = await app.administration.look(admin, user_id)
-    entries = await app.administration.history(admin, user_id, LINES_SHOWN + 1, _row_id(before))
+    entries = await app.administration.history(admin, user_id, LINES_SHOWN + 1, row_id(before))
     lines, earlier = _paged(log_lines(entries), LINES_SHOWN)
     return await page(
         app,
@@ -290,6 +300,8 @@ async def _person(
         earlier=None if earlier is None else earlier.id,
         paged=bool(before),
         acts=acts_on(record, caller_of(request)),
+        erasure=next(iter(await app.privacy.running(admin, 1, user_id)), None),
+        grace_days=app.settings.erasure_grace_days,
         **standing_of(record, app.administration.entitlement(record), catalogue, app.clock.now()),
     )
 
@@ -319,6 +331,7 @@ def acts_on(record: PersonRecord, caller: Caller) -> dict[str, Any]:
         "suspendable": record.role != "admin" and record.id != caller.user_id and record.status != "deleted",
         "gifts": _labelled(GIFTS),
         "endings": _labelled(ENDINGS),
+        "erasures": _labelled(ERASURES),
         "suspensions": _labelled(SUSPENSIONS),
         "returns": _labelled(RETURNS),
     }
@@ -374,10 +387,6 @@ def _day(text: str) -> datetime | None:
         return None
 
 
-def _row_id(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
-
-
 HANDLERS: list[BaseRouteHandler] = [
     own_history,
     allow_support,
@@ -390,4 +399,5 @@ HANDLERS: list[BaseRouteHandler] = [
     suspend,
     unsuspend,
     end_sessions,
+    erase,
 ]

@@ -21,10 +21,18 @@ from visiona.consents.model import (
     current_text,
 )
 from visiona.core.errors import NotFound, VisionaError
+from visiona.db.actor import UserActor
 from visiona.entrypoints.api.consents import consent_view, read_id, text_view
-from visiona.entrypoints.api.security import TheApp, actor_of, check_origin, client_of
+from visiona.entrypoints.api.security import (
+    TheApp,
+    actor_for,
+    actor_of,
+    check_origin,
+    client_of,
+    visitor_of,
+)
 from visiona.entrypoints.web.rendering import Flash
-from visiona.entrypoints.web.responses import AnyRequest, as_refused, html, page, safe_path
+from visiona.entrypoints.web.responses import AnyRequest, as_refused, html, linked, page, safe_path
 from visiona.entrypoints.web.sign_in_pages import refusal
 
 CONSENTS: Final = "/account/consents"
@@ -125,7 +133,7 @@ async def answer(
     check_origin(request)
     try:
         _check(data)
-        await app.consents.answer(token, Answer(data.name, client_of(request)))
+        await app.consents.answer(token, Answer(data.name, client_of(request)), _visitor(request))
     except NotFound:
         raise
     except VisionaError as error:
@@ -139,6 +147,11 @@ async def end(app: TheApp, request: AnyRequest, token: FromPath[str]) -> Redirec
     check_origin(request)
     await app.consents.end(token)
     return Redirect(f"/consent/{token}", status_code=303)
+
+
+def _visitor(request: AnyRequest) -> UserActor | None:
+    session = visitor_of(request)
+    return None if session is None else actor_for(session)
 
 
 def _check(form: SignedForm) -> None:
@@ -199,6 +212,7 @@ async def _asked(
     done: str = "",
 ) -> Response[str]:
     found = await app.consents.asked(token)
+    visitor = _visitor(request)
     answer = html(
         request,
         "consent_asked.html.j2",
@@ -209,12 +223,11 @@ async def _asked(
         label=found.label,
         expires_at=found.expires_at.isoformat(),
         done=done == "given",
+        asked_by_visitor=visitor is not None and visitor.user_id == found.user_id,
         name_max=MAX_NAME,
         **refusal(error),
     )
-    # The link is the permission: it goes to no other site.
-    answer.headers["Referrer-Policy"] = "strict-origin"
-    return answer
+    return linked(answer)
 
 
 HANDLERS: list[BaseRouteHandler] = [consent, give, consents, ask, withdraw, asked, answer, end]

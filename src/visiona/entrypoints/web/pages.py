@@ -18,6 +18,7 @@ from visiona.clones.model import MAX_PHOTOS as PHOTOS_MAX
 from visiona.clones.model import MIN_PHOTOS as PHOTOS_MIN
 from visiona.consents.model import Subject
 from visiona.core.errors import Forbidden
+from visiona.entrypoints.api.parameters import row_id
 from visiona.entrypoints.api.payment import plans_view
 from visiona.entrypoints.api.security import (
     LogInFirst,
@@ -104,8 +105,8 @@ async def gallery(
     cursor: FromQuery[str] = "",
 ) -> Response[str]:
     actor = actor_of(request)
-    clone = _row_id(model_id)
-    query = Query(limit=GALLERY_PAGE, order=order, after=_row_id(cursor), model_id=clone)
+    clone = row_id(model_id)
+    query = Query(limit=GALLERY_PAGE, order=order, after=row_id(cursor), model_id=clone)
     images = await image_page(app, await app.gallery.page(actor, query), GALLERY_PAGE)
     models = model_page(await app.clones.page(actor, CLONES_SHOWN), CLONES_SHOWN)
     return await page(
@@ -125,11 +126,6 @@ async def account(app: TheApp, request: AnyRequest) -> Response[str]:
     support = await admin_pages.support_of(app, request)
     signing_in = await account_pages.overview(app, request)
     return await page(app, request, "account.html.j2", support=support, **signing_in)
-
-
-def _row_id(text: str) -> int | None:
-    """An id in an address; none when it is left empty, as a form without scripts does, or is no id."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def on_log_in_first(request: AnyRequest, error: LogInFirst) -> Redirect:

@@ -111,6 +111,7 @@ class Pages:
             "datetime": format_datetime,
             "relative": self._relative,
             "percent": percent,
+            "size": wording.size,
             "number": wording.number,
             "counted": wording.counted,
             "money": money,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from litestar import Request, Response
@@ -21,12 +21,18 @@ from visiona.vault.model import Unreadable
 
 AnyRequest = Request[Any, Any, Any]
 
+_LINK_HEADERS: Final = {"Referrer-Policy": "strict-origin", "X-Robots-Tag": "noindex"}
+"""For pages whose address holds a secret. With `no-referrer` their own forms would come from the origin
+`null`, as another site's do.
+"""
+
 
 async def page(
     app: App, request: AnyRequest, template: str, http_status: int = 200, **context: Any
 ) -> Response[str]:
     """A page; of whoever is signed in it has `user`, `quota`, `plan_title`, `upgradable` (the plans above
-    which there is another to buy) and `unconfirmed`: whether they have yet to confirm their address.
+    which there is another to buy), `unconfirmed` (whether they have yet to confirm their address) and
+    `leaving`: the erasure that is open, or none.
     """
     session = visitor_of(request)
     if session is None:
@@ -43,6 +49,7 @@ async def page(
         plan_title=quota.plan.title,
         upgradable=with_a_way_up(app.billing.catalogue) if app.payments.enabled else [],
         unconfirmed=not (user["email_verified"] or app.settings.hosted_identity),
+        leaving=await app.privacy.pending(actor),
         **context,
     )
 
@@ -58,6 +65,14 @@ def html(
     return Response(
         rendered, status_code=http_status, media_type="text/html", headers={"Cache-Control": "no-store"}
     )
+
+
+def linked(answer: Response[str]) -> Response[str]:
+    """This page, whose address is the permission to see it: other sites are told the origin alone, and
+    nothing that crawls keeps it.
+    """
+    answer.headers.update(_LINK_HEADERS)
+    return answer
 
 
 def as_refused(request: AnyRequest, error: VisionaError, answer: Response[str]) -> Response[str]:
@@ -102,7 +117,7 @@ def on_page_error(request: AnyRequest, error: Exception) -> Response[Any]:
 
 def on_unrouted(request: AnyRequest, error: HTTPException) -> Response[Any]:
     """An address that no route has: a page for a browser, a problem document for a program."""
-    if _reads_pages(request) and not request.scope["path"].startswith("/api/"):
+    if reads_pages(request) and not request.scope["path"].startswith("/api/"):
         return on_page_error(request, error)
     return problems.on_http_exception(request, error)
 
@@ -111,14 +126,14 @@ def _on_link_error(request: AnyRequest, error: Exception) -> Response[Any]:
     """Whoever follows an old link in a browser reads what has become of it; programs and `<img>` get the
     problem document.
     """
-    if _reads_pages(request):
+    if reads_pages(request):
         return on_page_error(request, NotFoundException() if isinstance(error, ObjectMissing) else error)
     return next(problems.HANDLERS[kind] for kind in type(error).__mro__ if kind in problems.HANDLERS)(
         request, error
     )
 
 
-def _reads_pages(request: AnyRequest) -> bool:
+def reads_pages(request: AnyRequest) -> bool:
     return "text/html" in request.headers.get("accept", "")
 
 

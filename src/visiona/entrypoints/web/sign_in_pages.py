@@ -28,18 +28,13 @@ from visiona.entrypoints.api.security import (
 )
 from visiona.entrypoints.web.passkey_place import passkey_place
 from visiona.entrypoints.web.rendering import Flash
-from visiona.entrypoints.web.responses import AnyRequest, as_refused, html, page, safe_path
+from visiona.entrypoints.web.responses import AnyRequest, as_refused, html, linked, page, safe_path
 
 _NOTICES: Final[Mapping[str, Flash]] = {
     "reset": Flash("good", "Your new password counts from now on. Log in with it."),
     "late": Flash("info", "That took too long, so we begin again: log in with your password."),
 }
 """What the log-in page says to somebody who was sent there."""
-
-_LINK_HEADERS: Final = {"Referrer-Policy": "strict-origin"}
-"""For pages whose address holds a token: what they load is told the origin alone. With `no-referrer` their
-own forms would come from the origin `null`, as another site's do.
-"""
 
 
 @dataclass(slots=True)
@@ -287,19 +282,14 @@ def _forgot_form(
 def _reset_form(request: AnyRequest, token: str, error: VisionaError | None) -> Response[str]:
     """A link that is over has no form any more."""
     over = error is not None and error.code in {"link_not_found", "account_suspended"}
-    return _linked(html(request, "reset.html.j2", token=token, over=over, **refusal(error)))
+    return linked(html(request, "reset.html.j2", token=token, over=over, **refusal(error)))
 
 
 async def _verify_form(
     app: App, request: AnyRequest, token: str, error: VisionaError | None, *, done: bool = False
 ) -> Response[str]:
     answer = await page(app, request, "verify.html.j2", token=token, done=done, **refusal(error))
-    return _linked(answer)
-
-
-def _linked(answer: Response[str]) -> Response[str]:
-    answer.headers.update(_LINK_HEADERS)
-    return answer
+    return linked(answer)
 
 
 def _welcome(app: App, signed_in: SignedIn, wanted: str) -> Redirect:

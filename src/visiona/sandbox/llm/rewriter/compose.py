@@ -185,7 +185,8 @@ def _setting(reading: Reading) -> _Setting:
 def _add_light(draft: _Draft, reading: Reading, setting: _Setting) -> None:
     plain = LIGHTS["atelier" if reading.medium else "any"]
     lights = lights_for(setting.place.kind, setting.hour, reading.weather)
-    unsuited = setting.banned & (CLASHES["medium"] | CLASHES["mono"])
+    against = CLASHES.get(reading.weather or "", frozenset())
+    unsuited = setting.banned & (CLASHES["medium"] | CLASHES["mono"] | against)
     draft.add(draft.scene, draft.shuffled(lights, plain.get(setting.hour) or plain["noon"]), unsuited)
 
 

@@ -3,8 +3,8 @@
 import { get, post } from "./api.js";
 import { announce, one, show, showSlot, slot } from "./dom.js";
 import { watch } from "./events.js";
+import { documentAt, renew } from "./parts.js";
 import { forgetReturn } from "./payment.js";
-import { refreshTimes } from "./times.js";
 
 const ASK_EVERY = 2000;
 const ASK_UNTIL = 60000;
@@ -16,19 +16,6 @@ const page = () => one("#billing");
 
 let thanking = false;
 
-/** A page of ours, parsed; its scripts do not run. `fetch` would leave text, which the policy lets nobody parse. */
-function documentAt(path) {
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    request.open("GET", path);
-    request.setRequestHeader("Accept", "text/html");
-    request.responseType = "document";
-    request.onload = () => resolve({ ok: request.status >= 200 && request.status < 300, document: request.response });
-    request.onerror = () => reject(new TypeError("The page could not be loaded."));
-    request.send();
-  });
-}
-
 /** The newest of this page, in place of what is shown; thanks, the focus and what was opened stay. */
 async function replace() {
   const query = new URLSearchParams(location.search);
@@ -37,12 +24,7 @@ async function replace() {
   const fresh = response.ok && one("#billing", response.document);
   // On the way to Stripe's pages nothing changes any more.
   if (!fresh || one('[aria-busy="true"]', page())) return;
-  const held = page().contains(document.activeElement) ? document.activeElement.dataset.testid : null;
-  const opened = one("details", page())?.open;
-  page().replaceWith(document.adoptNode(fresh));
-  if (opened) one("details", page()).open = true;
-  if (held) one(`[data-testid="${held}"]`, page())?.focus({ preventScroll: true });
-  refreshTimes();
+  renew(page(), fresh);
 }
 
 let running = null;

@@ -1,0 +1,1 @@
+"""Copies of everything that is kept of a person, for them."""
