@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visiona.ops.log import branches_in, gaps, own_name
+from visiona.ops.log import began_in, began_line, branches_in, gaps, own_name
 from visiona.ops.manifest import (
     LogHead,
     LogRange,
@@ -63,11 +63,22 @@ def test_any_one_that_is_missing_is_a_gap(last: int, data: st.DataObject) -> Non
 
 
 def test_a_branch_begins_where_its_history_says() -> None:
-    branch = branches_in("1\t0/5000148\tbefore 2026-11-23\n", 2)
+    (branch,) = branches_in("1\t0/5000148\tbefore 2026-11-23\n", 2)
     assert branch == (2, 1, "0/5000148")
+    assert branches_in("1\t0/5000148\tx\n\n2\t0/7000000\ty z\n", 5) == [branch, (5, 2, "0/7000000")]
     trunk, arm = names(1, range(1, 8)), names(2, range(5, 9))
     assert gaps([*trunk, *arm], [branch], [a_set(1, 3)], []) == []
     assert gaps([*trunk, *arm[1:]], [branch], [a_set(1, 3)], []) == [arm[0]]
     assert gaps([*trunk[:3], *arm], [branch], [a_set(1, 3)], []) == [trunk[3]]
     with pytest.raises(Damaged):
         branches_in("", 2)
+
+
+def test_a_history_tells_when_its_timeline_began() -> None:
+    own, parents = datetime(2026, 11, 24, 14, 26, 48, 7, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)
+    history = f"1\t0/5000148\tx\n{began_line(parents)}\n2\t0/7000000\ty z\n{began_line(own)}"
+    assert began_in(history) == own
+    assert len(branches_in(history, 3)) == 2
+    assert began_in("1\t0/5000148\tx\n") is None
+    with pytest.raises(Damaged):
+        began_in("# began soon\n")

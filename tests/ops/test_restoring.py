@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +17,13 @@ from visiona.core.clock import FixedClock
 from visiona.db.backups import OBJECT_COLUMNS
 from visiona.db.embedded import embedded_server
 from visiona.db.pool import fetch_value
+from visiona.ops.backups import look_at
 from visiona.ops.choosing import NothingToRestore, choose
+from visiona.ops.log import list_logs
+from visiona.ops.recovery import recover_physical
+from visiona.ops.repository import Damaged
 from visiona.ops.restoring import Plan, Restored, Restorer, RestoreRefused, plan
+from visiona.ops.verification import Verifier
 from visiona.settings import Settings
 from visiona.vault.model import KeyDestroyed
 
@@ -86,6 +92,7 @@ async def test_after_the_data_folder_is_gone() -> None:
         )
         await _last_moment(moved, manifest.id, [*first, *late], kept.user_id, erased.user_id)
         await _a_moment_between(moved, between, first)
+        await _the_branch_that_was_written_last(moved, between)
     finally:
         shutil.rmtree(folder)
 
@@ -128,6 +135,49 @@ async def _a_moment_between(settings: Settings, moment: datetime, keys: list[str
     assert sorted(await objects.list_keys("")) == sorted(keys)
 
 
+async def _the_branch_that_was_written_last(settings: Settings, moment: datetime) -> None:
+    """The server went back to before the last photo and on from there: that is what is to be kept, although
+    the only set and most of the log are of the branch that it left. Any moment is what it was then.
+    """
+    data_dir = settings.data_dir
+    before = datetime.now(UTC)
+    with embedded_server(data_dir / "postgres", archive=True) as url:
+        async with open_house(replace(settings, database_url=url)) as house:
+            backups = house.backups()
+            await asyncio.sleep(1.1)  # what was there before the first file was shipped is of this branch too
+            await backups.ship()
+            await house.add_photo(await house.add_person())
+            await house.add_photo(await house.add_person())
+            await backups.ship()
+            assert (await backups.verify(silent)).damage == []
+            reaches = (await look_at(house.repository)).reaches
+            assert reaches is not None
+            assert reaches > before
+    assert await photos_after_restore(settings, None) == 3
+    assert await photos_after_restore(settings, before) == 1
+    assert await photos_after_restore(settings, moment) == 2  # before one of the two was erased
+    repository = open_repository(settings)
+    (log,) = (await list_logs(repository)).values()
+    (history,) = [file.path for file in log.files if file.name == "00000003.history"]
+    await repository.delete([history])
+    with pytest.raises(Damaged, match="its history is missing"):
+        await choose(repository)
+    damage = (await Verifier(repository, silent).everything()).damage
+    assert damage == ["the history of timeline 3 of the log is missing"]
+
+
+async def photos_after_restore(settings: Settings, at: datetime | None) -> int:
+    """Somewhere else; of the server alone."""
+    choice = await choose(open_repository(settings), at=at)
+    verifier = Verifier(open_repository(settings), silent)
+    assert (await verifier.needed(choice.manifest, choice.log, choice.chosen.files, choice.heads)).ok
+    with tempfile.TemporaryDirectory(prefix="visiona-branch-", ignore_cleanup_errors=True) as name:
+        postgres = Path(name) / "postgres"
+        await recover_physical(open_repository(settings), choice.chosen, postgres)
+        with embedded_server(postgres) as url:
+            return await photos_at(url)
+
+
 async def test_what_no_backup_has(tmp_path: Path) -> None:
     settings = Settings(
         data_dir=tmp_path / "data", master_keys=(new_master_key(),), backup_url=(tmp_path / "none").as_uri()
@@ -153,5 +203,6 @@ async def test_every_column_that_may_name_an_object_is_known(owner: psycopg.Asyn
     not_of_rows = {
         ("pending_objects", "key"),  # not part of anything yet
         ("reports", "object_keys"),  # to be deleted
+        ("exports", "object_key"),  # made anew
     }
     assert {(row[0], row[1]) for row in rows} - of_others - not_of_rows == set(OBJECT_COLUMNS)

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -12,6 +13,7 @@ from visiona.ops.manifest import (
     Manifest,
     is_segment,
     number_of,
+    position_of,
     segment_name,
     segment_of,
     timeline_of,
@@ -21,6 +23,8 @@ from visiona.vault.model import Cipher
 
 KEY = "key"
 HEAD = "head"
+HISTORY = ".history"
+BEGAN = "# began "
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ async def list_logs(repository: Repository) -> dict[str, Log]:
             log.heads.add(key)
         elif name.startswith(NOTE):
             log.notes.append(LogFile(name, key, path))
-        elif is_segment(name.upper()) or name.endswith((".history", ".backup", ".partial")):
+        elif is_segment(name.upper()) or name.endswith((HISTORY, ".backup", ".partial")):
             log.files.append(LogFile(own_name(name), key, path))
         else:
             log.others.append(path)
@@ -83,6 +87,27 @@ async def read_keys(repository: Repository, log: Log) -> dict[str, Cipher]:
     """Raises `Damaged`."""
     used = {file.key for file in [*log.files, *log.notes]} | log.heads | log.keys
     return {key: (await repository.read_keyed(log.key_path(key)))[0] for key in sorted(used)}
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Of a timeline that began by a restore: `branches` as `branches_in` tells them, and when it `began`,
+    where that is known.
+    """
+
+    branches: list[tuple[int, int, str]]
+    began: datetime | None = None
+
+
+async def read_histories(repository: Repository, log: Log, ciphers: dict[str, Cipher]) -> dict[int, History]:
+    """By timeline. Raises `Damaged`."""
+    histories: dict[int, History] = {}
+    for file in log.files:
+        if file.name.endswith(HISTORY):
+            data = decompressed(await repository.read(file.path, ciphers[file.key])).decode(errors="replace")
+            timeline = timeline_of(file.name)
+            histories[timeline] = History(branches_in(data, timeline), began_in(data))
+    return histories
 
 
 async def read_heads(repository: Repository, log: Log, ciphers: dict[str, Cipher]) -> list[LogHead]:
@@ -140,11 +165,35 @@ def _lacking(present: dict[int, set[int]], timeline: int, first: int, last: int)
     }
 
 
-def branches_in(history: str, timeline: int) -> tuple[int, int, str]:
-    """What a history file says of where its timeline began. Raises `Damaged`."""
+def branches_in(history: str, timeline: int) -> list[tuple[int, int, str]]:
+    """What a history file says of where its timeline began, and those before it. Raises `Damaged`."""
     lines = [line.split() for line in history.splitlines() if line.strip() and not line.startswith("#")]
     try:
-        parent, lsn, *_ = lines[-1]
-        return timeline, int(parent), lsn
-    except (IndexError, ValueError):
-        raise Damaged(f"the history of timeline {timeline} cannot be read") from None
+        left = [(int(parent), lsn) for parent, lsn, *_ in lines]
+        for _, lsn in left:
+            position_of(lsn)
+    except ValueError:
+        left = []
+    if not left:
+        raise Damaged(f"the history of timeline {timeline} cannot be read")
+    followers = [*(parent for parent, _ in left[1:]), timeline]
+    return [(follower, parent, lsn) for follower, (parent, lsn) in zip(followers, left, strict=True)]
+
+
+def began_line(began: datetime) -> str:
+    """What is added to a history: a line that the server skips, and `began_in` reads."""
+    return f"{BEGAN}{began.isoformat()}\n"
+
+
+def began_in(history: str) -> datetime | None:
+    """When its timeline began; the last line that tells one is its own. Raises `Damaged`."""
+    said = [line.removeprefix(BEGAN) for line in history.splitlines() if line.startswith(BEGAN)]
+    try:
+        return datetime.fromisoformat(said[-1]) if said else None
+    except ValueError:
+        raise Damaged("a history of the log tells no time where it should") from None
+
+
+def made_at(key: str) -> datetime:
+    """When a key of the log was made, by the name of its folder."""
+    return datetime.strptime(key.partition("-")[0], "%Y%m%dt%H%M%S").replace(tzinfo=UTC)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -18,13 +18,14 @@ from visiona.db.backups import (
     changes,
     finish_segment,
     held,
+    log_position,
     look_at,
     newest_objects,
 )
 from visiona.db.embedded import archive_of
 from visiona.ops.copies import Copies, as_lines, note_name, read_note
-from visiona.ops.log import HEAD, KEY, LogFile, list_logs, read_keys
-from visiona.ops.manifest import LogHead, ObjectCopy, is_segment
+from visiona.ops.log import HEAD, HISTORY, KEY, Log, LogFile, began_line, list_logs, read_keys
+from visiona.ops.manifest import LogHead, ObjectCopy, is_segment, timeline_of
 from visiona.ops.repository import LOG, Repository
 from visiona.ports.storage import ObjectStore
 from visiona.vault.model import Cipher
@@ -50,6 +51,7 @@ class Shipper:
         self._repository = repository
         self._objects = objects
         self._url = url
+        self._postgres = postgres
         self._archive = archive_of(postgres)
         self._clock = clock
         self._key: tuple[datetime, str, Cipher] | None = None
@@ -57,6 +59,8 @@ class Shipper:
         self._compared = self._switched = -COMPARE_S
         self._seen = -1
         self._highest: dict[str, int] = {}
+        self._until: datetime | None = None
+        self._timeline = 1
 
     async def ship(self, *, force: bool = False) -> None:
         """What is new since the last time; with `force` also where nothing has changed.
@@ -87,25 +91,41 @@ class Shipper:
 
     async def _ship(self, connection: Connection, *, force: bool) -> None:
         await self._bring_new_objects(connection)
-        until = self._clock.now()
+        now = self._clock.now()
         changed = await changes(connection)
         idle = time.monotonic() - self._switched < IDLE_S
         if force or changed != self._seen or not idle:
             await finish_segment(connection)
-            self._seen, self._switched = changed, time.monotonic()
+            self._seen, self._switched, self._until = changed, time.monotonic(), now
         waiting = await asyncio.to_thread(self._laid_down)
         if not waiting:
             return
         folder, cipher = await self._current_key(connection)
+        await self._bring_history(connection, folder, cipher)
         for path in waiting:
             data = await asyncio.to_thread(path.read_bytes)
             await self._repository.write(f"{folder}/{path.name.lower()}", cipher, data)
         segments = [path.name for path in waiting if is_segment(path.name)]
-        if segments:
-            head = LogHead(last=segments[-1], until=until)
+        if segments and self._until is not None:
+            head = LogHead(last=segments[-1], until=self._until)
             await self._repository.write(f"{folder}/{HEAD}", cipher, msgspec.json.encode(head))
         for path in waiting:
             await asyncio.to_thread(path.unlink)
+
+    async def _bring_history(self, connection: Connection, folder: str, cipher: Cipher) -> None:
+        """After a restore, what says where the server left the timeline before. It does not lay that down by
+        itself: while it was recovered, it laid down nothing.
+        """
+        timeline = timeline_of(await log_position(connection))
+        if timeline == self._timeline:
+            return
+        name = f"{timeline:08X}{HISTORY}"
+        system = (await look_at(connection)).system_identifier
+        log = (await list_logs(self._repository)).get(system, Log(system))
+        if name not in {file.name for file in log.files}:
+            data = await asyncio.to_thread(_with_its_time, self._postgres / "pg_wal" / name)
+            await self._repository.write(f"{folder}/{name.lower()}", cipher, data)
+        self._timeline = timeline
 
     def _laid_down(self) -> list[Path]:
         if not self._archive.is_dir():
@@ -139,13 +159,19 @@ class Shipper:
     async def _current_key(self, connection: Connection) -> tuple[str, Cipher]:
         """The folder and the key of what is shipped now."""
         now = self._clock.now()
-        if self._key is None or now - self._key[0] >= KEY_AGE:
+        if self._key is None or abs(now - self._key[0]) >= KEY_AGE:
             system = (await look_at(connection)).system_identifier
             folder = f"{LOG}/{system}/{now:%Y%m%dt%H%M%S}-{opaque_id()[:8]}"
             key = await self._repository.new_key(f"{folder}/{KEY}")
             await self._repository.write_keyed(f"{folder}/{KEY}", key, b"")
             self._key = (now, folder, key.cipher)
         return self._key[1], self._key[2]
+
+
+def _with_its_time(history: Path) -> bytes:
+    """The server writes the file when it leaves the timeline before, and does not say in it when that was."""
+    began = datetime.fromtimestamp(history.stat().st_mtime, UTC)
+    return history.read_bytes() + began_line(began).encode()
 
 
 async def add_newest_set(repository: Repository, copies: Copies) -> None:
